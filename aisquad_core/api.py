@@ -1,0 +1,468 @@
+"""The seam between the engine and everyone who watches or steers it.
+
+All of it is frozen data and async calls, JSON-able, so that the same protocol holds in the
+process, on a thread of its own and across a socket. An event carries the state after the change,
+never a difference, and a sequence number that grows by one for each change of the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
+
+    from aisquad_core.spec import ConvoySource
+
+    from aisquad_core.errors import Problem
+    from aisquad_core.model import ConvoyStatus, ItemKey, Operation, Try, WorkStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusCounts:
+    """How many items of a convoy (or of all) stand where; they add up to `total`."""
+
+    pending: int = 0
+    blocked: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    lost: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+
+    @property
+    def total(self) -> int:
+        """All items."""
+        return self.queued + self.running + self.ended
+
+    @property
+    def queued(self) -> int:
+        """Items that still wait for their start."""
+        return self.pending + self.blocked
+
+    @property
+    def ended(self) -> int:
+        """Items to which nothing more happens."""
+        return self.completed + self.failed + self.lost + self.cancelled + self.skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvoyView:
+    """One convoy as operators see it."""
+
+    id: str
+    name: str
+    status: ConvoyStatus
+    counts: StatusCounts
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    source: str | None
+    reason: str | None = None
+    """Why nothing of it moves, or why it ended early, in words."""
+    stop_on_first_failure: bool = False
+    timeout_s: float | None = None
+    rate_per_s: float | None = None
+    """Operations ended a second over the last minute; None when nothing ended in it."""
+    eta_s: float | None = None
+    """Seconds to its end at that rate; None when unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemView:
+    """One work item as a row of a table."""
+
+    id: str
+    convoy_id: str
+    status: WorkStatus
+    agent_id: str
+    attempt: int
+    max_attempts: int
+    priority: int
+    position: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    exit_code: int | None
+    error: str | None
+    reason: str | None
+    """Why it does not run, in words; None while it runs or when it completed."""
+    last_line: str | None = None
+    """Newest line of its output, sanitised; None when not known without reading the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelatedItem:
+    """A dependency or a dependent."""
+
+    id: str
+    status: WorkStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemDetail:
+    """Everything about one work item."""
+
+    view: ItemView
+    operation: Operation | None
+    """None for a script's async callable."""
+    cwd: str | None
+    pid: int | None
+    """Process of the launcher while it runs here."""
+    token: str | None
+    tries: tuple[Try, ...]
+    dependencies: tuple[RelatedItem, ...]
+    dependents: tuple[RelatedItem, ...]
+    context: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    artifacts: Mapping[str, Any]
+
+
+class ItemSort(StrEnum):
+    """Orders of `items`; ties go by convoy and position."""
+
+    POSITION = "position"
+    """Newest convoy first, then the order of the convoy file."""
+    STATUS = "status"
+    """Running, failed, lost, pending, blocked, then what ended well."""
+    ID = "id"
+    AGENT = "agent"
+    STARTED = "started"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFilter:
+    """Which items; an empty field does not restrict."""
+
+    statuses: tuple[WorkStatus, ...] = ()
+    convoy_ids: tuple[str, ...] = ()
+    agent_ids: tuple[str, ...] = ()
+    keys: tuple[ItemKey, ...] = ()
+    text: str = ""
+    """Part of an id, error or reason, without regard to case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemPage:
+    """One window of the items that fit a filter."""
+
+    items: tuple[ItemView, ...]
+    total: int
+    """How many items fit the filter."""
+    next_after: str | None
+    """Opaque key for the next page; None at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogChunk:
+    """Raw bytes of a log: untrusted, to be sanitised before a terminal sees them."""
+
+    data: bytes
+    offset: int
+    """Where `data` begins."""
+    size: int
+    """Bytes in the log now."""
+    is_final: bool
+    """Whether the attempt has ended, so that nothing more will come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewOperation:
+    """One operation template of a convoy file, or an expanded operation, as it would run."""
+
+    id: str
+    agent_id: str
+    command: str
+    """The command as a person would type it, sanitised."""
+    count: int
+    """How many operations this template makes."""
+    needs: tuple[str, ...]
+    timeout_s: float | None
+    retries: int
+    priority: int
+    cwd: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a launch would run; with problems there is nothing to launch."""
+
+    name: str
+    total: int
+    agents: Mapping[str, int]
+    """Operations by agent, most first."""
+    templates: tuple[PreviewOperation, ...]
+    operations: tuple[PreviewOperation, ...]
+    """The expanded operations, up to the limit that was asked for."""
+    timeout_s: float | None
+    stop_on_first_failure: bool
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one tick saw and decided."""
+
+    at: datetime
+    cpu_percent: float
+    """0 to 100, of what this process may use."""
+    memory_percent: float
+    """0 to 100, of what this process may use."""
+    parallelism: int
+    throttle: float
+    """0 (none) to 1; the wait before the next start is this times five seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """One machine that runs operations; today there is one, `local`."""
+
+    name: str
+    parallelism: int
+    running: int
+    cpu_count: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineView:
+    """The engine and its semaphore."""
+
+    pid: int
+    version: str
+    sqlite_version: str
+    state_dir: str
+    started_at: datetime
+    parallelism: int
+    """Sum over the nodes."""
+    baseline: int
+    max: int
+    auto: bool
+    """False while pinned by hand or with auto tuning off."""
+    running: int
+    queued: int
+    cpu_percent: float
+    memory_percent: float
+    cpu_threshold: float
+    memory_threshold: float
+    throttle: float
+    reason: str
+    """Why the semaphore has its size, in words."""
+    waiting: str | None
+    """Why nothing starts although work waits, in words; None when something may start."""
+    phase: Literal["recovering", "running", "stopping", "stopped"] = "running"
+    trouble: str | None = None
+    """What ails the engine itself (disk full, …); None when well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The whole picture at one sequence number, without the items."""
+
+    seq: int
+    at: datetime
+    engine: EngineView
+    nodes: tuple[NodeView, ...]
+    convoys: tuple[ConvoyView, ...]
+    """Newest first."""
+    counts: StatusCounts
+    history: tuple[Load, ...] = field(default_factory=tuple)
+    """Samples of the last minutes, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvoyChanged:
+    """A convoy is new, or its status or counts changed."""
+
+    seq: int
+    convoy: ConvoyView
+    type: Literal["convoy"] = "convoy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemChanged:
+    """A work item's committed state changed."""
+
+    seq: int
+    item: ItemView
+    type: Literal["item"] = "item"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resized:
+    """The semaphore has another size."""
+
+    seq: int
+    at: datetime
+    previous: int
+    parallelism: int
+    auto: bool
+    reason: str
+    type: Literal["resized"] = "resized"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """One tick of the resource monitor."""
+
+    seq: int
+    load: Load
+    type: Literal["sampled"] = "sampled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineState:
+    """The engine itself changed: its phase, its trouble, why nothing starts."""
+
+    seq: int
+    engine: EngineView
+    type: Literal["engine"] = "engine"
+
+
+Event = ConvoyChanged | ItemChanged | Resized | Sampled | EngineState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a steering call did."""
+
+    changed: tuple[ItemKey, ...]
+    """Items that it concerned and changed (or whose stop it began)."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """`convoy/item` to the reason why that one was left alone."""
+
+
+class StopMode(StrEnum):
+    """How the engine leaves."""
+
+    INTERRUPT = "interrupt"
+    """TERM, grace, KILL; what ran goes back to `pending`, same attempt."""
+    KILL = "kill"
+    """The same without grace."""
+    DETACH = "detach"
+    """Operations run on; the next engine adopts them."""
+
+
+class EngineAPI(Protocol):
+    """Watch and steer one engine.
+
+    Every call may raise `EngineStoppedError`. A call that names convoys or items that do not exist
+    raises `NotFoundError` and does nothing.
+    """
+
+    async def snapshot(self) -> Snapshot:
+        """Return the whole picture."""
+        ...
+
+    def subscribe(
+        self, since: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Snapshot | Event]]:
+        """Open a stream: a snapshot, then every change after it, in order.
+
+        A subscriber that knows everything up to `since` gets only later changes if the engine
+        still has them, else a new snapshot. One that reads too slowly gets the newest state of
+        each thing, and a new snapshot when even that would be too much. The stream ends with the
+        engine.
+        """
+        ...
+
+    async def items(
+        self,
+        filter: ItemFilter,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> ItemPage:
+        """Return one window of committed items; `after` is a page's `next_after`."""
+        ...
+
+    async def item(self, key: ItemKey) -> ItemDetail:
+        """Return everything about one item."""
+        ...
+
+    async def log_range(
+        self,
+        key: ItemKey,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        length: int = 65_536,
+        stream: Literal["log", "result"] = "log",
+    ) -> LogChunk:
+        """Return bytes of an attempt's log (None: the present one).
+
+        A negative `offset` counts from the end. No log yet is an empty chunk.
+        """
+        ...
+
+    async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
+        """Say what a launch would run; problems are part of the answer, not raised."""
+        ...
+
+    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+        """Commit a convoy and let it start; return its id.
+
+        Raises:
+            SpecError: The source has problems; nothing was written.
+        """
+        ...
+
+    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
+        """Cancel items, or all of the convoy whose id is given; return when their trees are gone.
+
+        With `is_kill` there is no grace.
+        """
+        ...
+
+    async def retry(
+        self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Put ended items back to `pending`, attempt + 1, with what was skipped because of them.
+
+        Without `env` the convoy's kept environment is used, if it is still there.
+        """
+        ...
+
+    async def pause(self, convoy_id: str) -> None:
+        """Start nothing more of the convoy; what runs goes on."""
+        ...
+
+    async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
+        """Let a paused or interrupted convoy start operations again."""
+        ...
+
+    async def set_parallelism(self, parallelism: int | None) -> int:
+        """Pin the parallelism, or with None give it back to auto; return the size in force.
+
+        Raises:
+            InputError: Below 1, or not a whole number.
+        """
+        ...
+
+    async def wait(
+        self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
+    ) -> tuple[ConvoyView, ...]:
+        """Return the convoys when all (or one) of them have ended.
+
+        Raises:
+            TimeoutError: They had not ended after `timeout_s`.
+        """
+        ...
+
+    async def stop(self, mode: StopMode = StopMode.INTERRUPT) -> None:
+        """Take no more commands, deal with what runs, return when all is settled and committed.
+
+        A second call with a harder mode hastens the first.
+        """
+        ...

@@ -1,0 +1,203 @@
+"""Every public exception of aisquad, one tree.
+
+::
+
+    AISquadError
+    ├── InputError                  what the caller gave cannot be used (exit status 2)
+    │   ├── SpecError               a convoy file, with every problem found in it
+    │   ├── SettingsError           a setting: its source, value and what is allowed
+    │   └── StateFolderError        a state folder that must not be used
+    ├── NotFoundError               a convoy or work item that does not exist (exit status 4)
+    ├── StateError                  the durable state refuses
+    │   ├── ConcurrentUpdateError   the caller's copy is stale
+    │   ├── IllegalTransitionError  that status does not follow from this one
+    │   ├── DuplicateItemError      that id exists
+    │   ├── NewerSchemaError        the database is from a newer aisquad
+    │   └── StorageError            SQLite could not commit or read (disk full, I/O error)
+    ├── PoolError                   no reader can be had
+    │   ├── PoolTimeoutError
+    │   └── PoolClosedError
+    ├── EngineError
+    │   ├── EngineRunningError      another engine holds the state folder
+    │   ├── EngineStoppedError      this engine takes no more commands
+    │   └── NoEngineError           a command needs an engine and none runs (exit status 3)
+    └── RunnerError                 a process could not be prepared, started or inspected
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class AISquadError(Exception):
+    """Root of everything that aisquad raises on purpose."""
+
+
+class InputError(AISquadError):
+    """What the caller gave cannot be used; nothing was started or written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with a convoy file, at its place."""
+
+    file: str
+    """The file as the operator named it, or `<command line>`."""
+    key: str
+    """Key path such as `operations[3].needs`; empty for the file as a whole."""
+    message: str
+    """What was found and what was expected, in one sentence."""
+    line: int | None = None
+    """Line, counted from 1, where the parser gives it."""
+    operation: str | None = None
+    """Id (template) of the operation concerned, where there is one."""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        key = f" {self.key}" if self.key else ""
+        operation = f' (operation "{self.operation}")' if self.operation else ""
+        return f"{place}:{key}{operation}: {self.message}"
+
+
+class SpecError(InputError):
+    """A convoy file cannot be run; carries every problem found, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SettingsError(InputError):
+    """A setting has a value that is not allowed."""
+
+    def __init__(self, name: str, value: object, expected: str, *, source: str) -> None:
+        self.name = name
+        self.value = value
+        self.expected = expected
+        self.source = source
+        super().__init__(f"{source}: {name} = {value!r}: expected {expected}")
+
+
+class StateFolderError(InputError):
+    """A state folder is refused: a link, another owner's, open to others, on a network."""
+
+    def __init__(self, folder: Path, problem: str) -> None:
+        self.folder = folder
+        super().__init__(f"state folder {folder}: {problem}")
+
+
+class NotFoundError(AISquadError):
+    """No convoy or work item has that id, or a prefix fits more than one."""
+
+
+class StateError(AISquadError):
+    """The durable state refuses; it is unchanged."""
+
+
+class ConcurrentUpdateError(StateError):
+    """Somebody else changed the work item since it was read."""
+
+    def __init__(self, item_id: str, expected_version: int, actual_version: int | None) -> None:
+        self.item_id = item_id
+        self.expected_version = expected_version
+        self.actual_version = actual_version
+        """The version in the database; None if the item is gone."""
+        found = "it is gone" if actual_version is None else f"it is at version {actual_version}"
+        super().__init__(
+            f"work item {item_id} was changed meanwhile: expected version {expected_version}, "
+            f"{found}; read it again and repeat the change"
+        )
+
+
+class IllegalTransitionError(StateError):
+    """A work item cannot go from its status to the wanted one."""
+
+    def __init__(self, item_id: str, current: str, wanted: str) -> None:
+        self.item_id = item_id
+        self.current = current
+        self.wanted = wanted
+        super().__init__(f"work item {item_id} is {current} and cannot become {wanted}")
+
+
+class DuplicateItemError(StateError):
+    """A convoy or work item of that id exists already."""
+
+    def __init__(self, item_id: str) -> None:
+        self.item_id = item_id
+        super().__init__(f"{item_id} exists already")
+
+
+class NewerSchemaError(StateError):
+    """The database was written by a newer aisquad."""
+
+    def __init__(self, path: Path, found: int, supported: int) -> None:
+        self.path = path
+        self.found = found
+        self.supported = supported
+        super().__init__(
+            f"{path} has schema version {found}; this aisquad knows up to {supported}: "
+            "use the newer aisquad that wrote it, or another state folder (--state DIR)"
+        )
+
+
+class StorageError(StateError):
+    """SQLite could not commit or read; the transaction is rolled back and nothing was changed."""
+
+
+class PoolError(AISquadError):
+    """No reader can be had from the pool."""
+
+
+class PoolTimeoutError(PoolError):
+    """Every reader stayed in use for the whole wait."""
+
+    def __init__(self, size: int, waited_s: float) -> None:
+        self.size = size
+        self.waited_s = waited_s
+        super().__init__(
+            f"all {size} database readers were in use for {waited_s:g} s; "
+            "raise AI_SQUAD_POOL_SIZE or read less at once"
+        )
+
+
+class PoolClosedError(PoolError):
+    """The pool was closed."""
+
+
+class EngineError(AISquadError):
+    """The engine cannot do that now."""
+
+
+class EngineRunningError(EngineError):
+    """Another engine holds the state folder."""
+
+    def __init__(self, folder: Path, pid: int | None) -> None:
+        self.folder = folder
+        self.pid = pid
+        who = "another engine" if pid is None else f"the engine with pid {pid}"
+        super().__init__(
+            f"{who} is already running on {folder}; wait for it, or use another state folder: "
+            "--state DIR"
+        )
+
+
+class EngineStoppedError(EngineError):
+    """The engine is stopping or has stopped and takes no more commands."""
+
+
+class NoEngineError(EngineError):
+    """A command that changes something found no running engine."""
+
+
+class RunnerError(AISquadError):
+    """A process could not be prepared, started or inspected; says whether it may be tried again."""
+
+    def __init__(self, message: str, *, is_transient: bool) -> None:
+        self.is_transient = is_transient
+        """True for want of space, memory, descriptors or processes: the same start may succeed."""
+        super().__init__(message)

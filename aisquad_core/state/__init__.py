@@ -1,0 +1,1 @@
+"""What is durable: the work state in SQLite."""

@@ -1,0 +1,1 @@
+"""aisquad's face: the command and, to come, the screen."""
