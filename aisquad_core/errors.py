@@ -6,6 +6,7 @@
     ├── InputError                  what the caller gave cannot be used (exit status 2)
     │   ├── SpecError               a convoy file, with every problem found in it
     │   ├── SettingsError           a setting: its source, value and what is allowed
+    │   │   └── SettingsFileError   a settings file that cannot be read at all
     │   └── StateFolderError        a state folder that must not be used
     ├── NotFoundError               a convoy or work item that does not exist (exit status 4)
     ├── StateError                  the durable state refuses
@@ -81,6 +82,17 @@ class SettingsError(InputError):
         self.expected = expected
         self.source = source
         super().__init__(f"{source}: {name} = {value!r}: expected {expected}")
+
+
+class SettingsFileError(SettingsError):
+    """A settings file cannot be read, or is no TOML."""
+
+    def __init__(self, file: Path, problem: str, *, line: int | None = None) -> None:
+        self.line = line
+        """Line, counted from 1, where the parser gives it."""
+        place = str(file) if line is None else f"{file}:{line}"
+        super().__init__("", None, problem, source=place)
+        self.args = (f"{place}: {problem}",)
 
 
 class StateFolderError(InputError):

@@ -48,6 +48,8 @@ class Exit:
     token: str
     exit_code: int | None
     """0 to 255; None: lost, nobody wrote down how it ended."""
+    did_run: bool = True
+    """False: its command never began and never will, as with `Finding.NEVER_RAN`."""
     error: str | None = None
     """What went wrong, in one sanitised line, when more is known than the exit code."""
     finished_at: datetime | None = None
@@ -62,7 +64,7 @@ class Finding(StrEnum):
     ENDED = "ended"
     """Its `exit` is complete."""
     ALIVE = "alive"
-    """It runs and is adopted: its end comes on the stream of exits."""
+    """It runs, or may yet begin, and is adopted: its end comes on the stream of exits."""
     LOST = "lost"
     """It died unseen; its tree has been stopped."""
     UNKNOWN = "unknown"
@@ -109,6 +111,9 @@ class Runner(Protocol):
     async def start(self, request: StartRequest) -> None:
         """Start the operation, after its intent is committed; return once it was forked.
 
+        A call that was cancelled may have started it all the same: its end then comes on the
+        stream of exits.
+
         Raises:
             RunnerError: Nothing was started, and that token never will.
         """
@@ -117,8 +122,8 @@ class Runner(Protocol):
     async def stop(self, ref: StartRef, *, grace_s: float) -> None:
         """End the whole tree: TERM, grace, stopped sweep, KILL; return when it is gone.
 
-        Its end comes on the stream of exits, too. A second call with less grace hastens the
-        first. Unknown or ended starts are no error.
+        Its end comes on the stream of exits, too, when the tree is gone. A second call with less
+        grace hastens the first. Unknown or ended starts are no error. A cancelled call stops on.
         """
         ...
 
@@ -143,6 +148,10 @@ class Runner(Protocol):
         stream: Literal["log", "result"] = "log",
     ) -> LogChunk:
         """Return bytes of the start's output; a negative offset counts from the end."""
+        ...
+
+    async def inventory(self) -> dict[str, str]:
+        """Return the tokens of all starts whose launcher lives, each with its folder."""
         ...
 
     async def last_lines(self, refs: list[StartRef]) -> dict[str, str]:

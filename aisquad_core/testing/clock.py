@@ -1,4 +1,4 @@
-"""Doubles for tests: public, used by nothing else."""
+"""A clock that tests move."""
 
 from __future__ import annotations
 

@@ -1,0 +1,498 @@
+"""The engine: the composition root that owns every part, its lifetime, and the tick.
+
+It implements `EngineAPI` on the running loop. Entering it locks the state folder; it then takes
+over what an earlier engine left, and only after that lets operations start. Leaving it ends (or
+leaves to the next engine) what runs, in order, and commits everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, Self
+
+from aisquad_core.api import EngineView, NodeView, Outcome, Snapshot, StopMode
+from aisquad_core.clock import SystemClock
+from aisquad_core.errors import EngineStoppedError
+from aisquad_core.events import EventHub
+from aisquad_core.execution.admission import Admission
+from aisquad_core.execution.commands import Commands
+from aisquad_core.execution.environment import EnvironmentStore
+from aisquad_core.execution.executor import ConvoyExecutor
+from aisquad_core.execution.governor import Governor
+from aisquad_core.execution.ledger import Ledger
+from aisquad_core.execution.picture import Picture, add_counts
+from aisquad_core.execution.process import LocalRunner
+from aisquad_core.execution.queries import Queries
+from aisquad_core.execution.recovery import Recovery
+from aisquad_core.execution.scheduler import Scheduler
+from aisquad_core.execution.steering import Steering
+from aisquad_core.load.rate_limiter import RateLimiter
+from aisquad_core.load.resource_monitor import ResourceMonitor
+from aisquad_core.load.semaphore import AdaptiveSemaphore
+from aisquad_core.load.tuning import Policy, Thresholds
+from aisquad_core.state.folder import StateFolder
+from aisquad_core.state.workstate import EngineFacts, WorkState
+from aisquad_core.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from aisquad_core.api import (
+        ConvoyView,
+        Event,
+        ItemDetail,
+        ItemFilter,
+        ItemPage,
+        ItemSort,
+        LogChunk,
+        Preview,
+    )
+    from aisquad_core.clock import Clock
+    from aisquad_core.execution.executor import Run
+    from aisquad_core.execution.runner import Runner
+    from aisquad_core.execution.scheduler import ConvoyState, Task
+    from aisquad_core.load.resource_monitor import Sampler
+    from aisquad_core.model import ConvoyRecord, ItemKey, Operation
+    from aisquad_core.settings import Settings
+    from aisquad_core.spec import ConvoySource
+
+_CONVOYS_SHOWN = 100
+"""Latest convoys of the work state that the first picture holds."""
+_HOLD = "interrupted: `aisquad run --resume {}` continues it"
+_STILL_AFTER_S = 60.0
+"""Seconds without a start, though work waits, after which the engine says why."""
+
+
+class Engine:
+    """Runs convoys on this machine: an async context manager on the loop that it works on.
+
+    Args:
+        settings: What the operator set.
+        is_resuming: Whether unfinished convoys of earlier engines go on by themselves. If not they
+            are held until `resume`; what still runs of them is watched, and left running.
+        clock: Time.
+        sampler: Reads the machine's load; None: the machine itself.
+        runner: Runs processes; None: as children of this process.
+
+    Raises:
+        EngineRunningError: On entering, if another engine holds the state folder.
+        StateFolderError: On entering, if the state folder must not be used.
+        NewerSchemaError: On entering, if a newer aisquad wrote the work state.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        is_resuming: bool = False,
+        clock: Clock | None = None,
+        sampler: Sampler | None = None,
+        runner: Runner | None = None,
+    ) -> None:
+        self._settings = settings
+        self._is_resuming = is_resuming
+        self._clock = clock = clock or SystemClock()
+        self._folder = StateFolder(settings.state_dir)
+        self._state = WorkState(
+            settings.workstate_db,
+            clock=clock,
+            pool_size=settings.pool_size,
+            use_pooling=settings.use_pooling,
+        )
+        runs_dir = settings.state_dir / "runs"
+        self._runner = runner or LocalRunner(runs_dir, clock=clock)
+        self._environments = EnvironmentStore(runs_dir)
+        self._policy = Policy(
+            baseline=settings.baseline_parallelism,
+            max_parallelism=settings.max_parallelism,
+            thresholds=Thresholds(
+                cpu_percent=settings.cpu_threshold, memory_percent=settings.memory_threshold
+            ),
+            is_auto=settings.enable_auto_tuning,
+        )
+        self._monitor = ResourceMonitor(sampler, clock, thresholds=self._policy.thresholds)
+        self._semaphore = AdaptiveSemaphore(
+            min(self._policy.baseline, self._policy.max_parallelism)
+        )
+        self._governor = Governor(
+            monitor=self._monitor,
+            semaphore=self._semaphore,
+            policy=self._policy,
+            clock=clock,
+            on_resize=self._resized,
+        )
+        self._scheduler = Scheduler(
+            RateLimiter.from_settings(settings, clock),
+            {
+                name: agent.max_parallel
+                for name, agent in settings.agents.items()
+                if agent.max_parallel is not None
+            },
+        )
+        self._hub = EventHub()
+        self._picture = Picture(
+            hub=self._hub, scheduler=self._scheduler, clock=clock, why=self._why
+        )
+        self._ledger = Ledger(
+            state=self._state,
+            scheduler=self._scheduler,
+            environments=self._environments,
+            observer=self._picture,
+            clock=clock,
+        )
+        self._executor = ConvoyExecutor(
+            ledger=self._ledger,
+            scheduler=self._scheduler,
+            semaphore=self._semaphore,
+            governor=self._governor,
+            runner=self._runner,
+            environments=self._environments,
+            clock=clock,
+            boot_id=boot_id(),
+            grace_s=settings.grace_s,
+        )
+        self._steering = Steering(
+            ledger=self._ledger, scheduler=self._scheduler, executor=self._executor, clock=clock
+        )
+        self._recovery = Recovery(
+            state=self._state,
+            ledger=self._ledger,
+            scheduler=self._scheduler,
+            executor=self._executor,
+            steering=self._steering,
+            runner=self._runner,
+            clock=clock,
+        )
+        self._commands = Commands(
+            reader=self._state.reader,
+            scheduler=self._scheduler,
+            admission=Admission(
+                state=self._state, scheduler=self._scheduler, ledger=self._ledger
+            ),
+            steering=self._steering,
+            recovery=self._recovery,
+            executor=self._executor,
+            environments=self._environments,
+            ledger=self._ledger,
+            picture=self._picture,
+            agents=settings.agents,
+            clock=clock,
+        )
+        self._queries = Queries(
+            reader=self._state.reader,
+            runner=self._runner,
+            agents=settings.agents,
+            scheduler=self._scheduler,
+            clock=clock,
+        )
+        self._exits = AsyncExitStack()
+        self._tasks = asyncio.TaskGroup()
+        self._background: list[asyncio.Task[None]] = []
+        self._phase: Literal["recovering", "running", "stopping", "stopped"] = "recovering"
+        self._stopped: asyncio.Event | None = None
+        self._started_at = clock.now()
+        self._shown: EngineView | None = None
+
+    # Lifetime
+
+    async def __aenter__(self) -> Self:
+        """Take the state folder and begin."""
+        async with AsyncExitStack() as stack:
+            await asyncio.to_thread(self._folder.acquire)
+            stack.push_async_callback(asyncio.to_thread, self._folder.release)
+            await stack.enter_async_context(self._state)
+            await stack.enter_async_context(self._runner)
+            await stack.enter_async_context(self._executor)
+            await self._state.delete_orphans()
+            for view in await self._state.reader.convoys(limit=_CONVOYS_SHOWN):
+                if view.status.is_final:
+                    self._picture.show_ended(view)
+            await self._tasks.__aenter__()
+            self._exits = stack.pop_all()
+        self._background = [
+            self._tasks.create_task(self._keep_ticking()),
+            self._tasks.create_task(self._take_over()),
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Stop in order, interrupting what this engine was asked to run."""
+        try:
+            await self.stop(StopMode.INTERRUPT)
+        finally:
+            for task in self._background:
+                task.cancel()
+            await self._tasks.__aexit__(None, None, None)
+            await self._exits.aclose()
+
+    async def stop(self, mode: StopMode = StopMode.INTERRUPT) -> None:
+        """Let nothing more start, deal with what runs, end; see `EngineAPI.stop`."""
+        is_first = self._stopped is None
+        self._stopped = stopped = self._stopped or asyncio.Event()
+        if stopped.is_set():
+            return
+        self._phase = "stopping"
+        self._executor.close()
+        self._show_engine()
+        await self._steering.interrupt(
+            self._runs_to_stop(mode), grace_s=0.0 if mode is StopMode.KILL else None
+        )
+        if not is_first:
+            await stopped.wait()
+            return
+        self._phase = "stopped"
+        self._show_engine()
+        self._picture.close()
+        stopped.set()
+
+    def _runs_to_stop(self, mode: StopMode) -> list[Run]:
+        """Return what ends with the engine: callables, and processes unless they are left running.
+
+        What it only adopted, of a convoy that it was not asked to continue, is left alone.
+        """
+        return [
+            run
+            for run in self._executor.runs.values()
+            if not run.is_process or (mode is not StopMode.DETACH and run.task.convoy.hold is None)
+        ]
+
+    async def _take_over(self) -> None:
+        """Load what earlier engines left and decide every start of theirs; then let work start."""
+        convoys = []
+        for record in await self._state.reader.unfinished_convoys():
+            hold = None if self._is_resuming else _HOLD.format(record.id)
+            convoys.append(await self._recovery.load(record, hold=hold))
+        for convoy in convoys:
+            await self._recovery.reconcile(convoy)
+        if self._phase == "recovering":
+            self._phase = "running"
+            self._executor.open()
+            self._show_engine()
+
+    # The tick
+
+    async def _keep_ticking(self) -> None:
+        while True:
+            await self._tick()
+            await self._clock.sleep(self._settings.tick_s)
+
+    async def _tick(self) -> None:
+        self._picture.sampled(await self._governor.tick())
+        for convoy in self._steering.expired():
+            self._tasks.create_task(self._steering.expire(convoy))
+        self._show_engine()
+
+    async def _resized(self, previous: int) -> None:
+        self._picture.resized(previous, self._view())
+        await self._ledger.record_engine(self._facts())
+
+    def _show_engine(self) -> None:
+        """Tell watchers of the engine itself when something about it changed but the load."""
+        view = self._view()
+        shown = replace(view, cpu_percent=0, memory_percent=0, running=0, queued=0, throttle=0)
+        if shown != self._shown:
+            self._shown = shown
+            self._picture.engine_changed(view)
+
+    def _view(self) -> EngineView:
+        sample = self._monitor.get_current_metrics()
+        queued = sum(
+            convoy.unfinished - convoy.running for convoy in self._scheduler.convoys.values()
+        )
+        return EngineView(
+            pid=os.getpid(),
+            version=__version__,
+            sqlite_version=sqlite3.sqlite_version,
+            state_dir=str(self._settings.state_dir),
+            started_at=self._started_at,
+            parallelism=self._semaphore.size,
+            baseline=self._policy.baseline,
+            max=self._policy.max_parallelism,
+            auto=self._governor.decision.is_auto,
+            running=len(self._executor.runs),
+            queued=queued,
+            cpu_percent=sample.cpu_percent if sample else 0.0,
+            memory_percent=sample.memory_percent if sample else 0.0,
+            cpu_threshold=self._policy.thresholds.cpu_percent,
+            memory_threshold=self._policy.thresholds.memory_percent,
+            throttle=self._governor.decision.throttle,
+            reason=self._governor.decision.reason,
+            waiting=self._waiting() if queued else None,
+            phase=self._phase,
+            trouble=self._recovery.trouble or self._ledger.trouble or self._executor.trouble,
+        )
+
+    def _waiting(self) -> str | None:
+        """Say why nothing has started for a minute though work waits."""
+        if self._clock.monotonic() - self._executor.last_start_s < _STILL_AFTER_S:
+            return None
+        if self._semaphore.in_use >= self._semaphore.size:
+            return f"all {self._semaphore.size} slots are taken"
+        return self._scheduler.summary(self._clock.monotonic())
+
+    def _why(self, task: Task) -> str | None:
+        return self._scheduler.why(task, self._clock.monotonic())
+
+    # EngineAPI
+
+    async def snapshot(self) -> Snapshot:
+        """Return the whole picture."""
+        return self._snapshot()
+
+    def _snapshot(self) -> Snapshot:
+        convoys = self._picture.convoys()
+        engine = self._view()
+        sample = self._monitor.get_current_metrics()
+        return Snapshot(
+            seq=self._hub.seq,
+            at=self._clock.now(),
+            engine=engine,
+            nodes=(
+                NodeView(
+                    name="local",
+                    parallelism=engine.parallelism,
+                    running=engine.running,
+                    cpu_count=sample.cpu_count if sample else 0.0,
+                    memory_bytes=sample.memory_bytes if sample else 0,
+                ),
+            ),
+            convoys=convoys,
+            counts=add_counts([convoy.counts for convoy in convoys]),
+            history=tuple(self._governor.loads),
+        )
+
+    def subscribe(
+        self, since: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Snapshot | Event]]:
+        """Open a stream of changes; see `EngineAPI.subscribe`."""
+        return self._hub.subscribe(since, self._snapshot)
+
+    async def items(
+        self,
+        filter: ItemFilter,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> ItemPage:
+        """Return one window of committed items; see `EngineAPI.items`."""
+        self._check_running()
+        return await self._queries.items(
+            filter, sort=sort, is_reversed=is_reversed, after=after, offset=offset, limit=limit
+        )
+
+    async def item(self, key: ItemKey) -> ItemDetail:
+        """Return everything about one item."""
+        self._check_running()
+        return await self._queries.item(key)
+
+    async def log_range(
+        self,
+        key: ItemKey,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        length: int = 65_536,
+        stream: Literal["log", "result"] = "log",
+    ) -> LogChunk:
+        """Return bytes of an attempt's log; see `EngineAPI.log_range`."""
+        self._check_running()
+        return await self._queries.log_range(
+            key, attempt=attempt, offset=offset, length=length, stream=stream
+        )
+
+    async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
+        """Say what a launch would run."""
+        self._check_running()
+        return await self._queries.preview(source, cwd=cwd, limit=limit)
+
+    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+        """Commit a convoy and let it start; return its id."""
+        self._check_running()
+        return await self._commands.launch(source, env=env, cwd=cwd)
+
+    async def launch_operations(
+        self,
+        name: str,
+        operations: Sequence[Operation],
+        calls: Mapping[str, Callable[[], Awaitable[object]]],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        stop_on_first_failure: bool = False,
+        timeout_s: float | None = None,
+    ) -> str:
+        """Commit a convoy that a script made, some of its operations async callables.
+
+        Not part of `EngineAPI`: a callable cannot cross to another process.
+
+        Args:
+            name: Shown to operators.
+            operations: Checked by the caller: ids are unique, needs exist and form no cycle.
+            calls: The callable of each operation that has no command.
+            env: What commands get as their environment.
+            cwd: Where commands run.
+            stop_on_first_failure: Start nothing more after the first failure.
+            timeout_s: Seconds for all of it.
+        """
+        self._check_running()
+        record = replace(
+            self._commands.new_record(name, total=len(operations), cwd=cwd),
+            stop_on_first_failure=stop_on_first_failure,
+            timeout_s=timeout_s,
+            is_local=bool(calls),
+        )
+        return await self._commands.launch_record(record, operations, env=env, calls=calls)
+
+    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
+        """Cancel items or a whole convoy; see `EngineAPI.cancel`."""
+        self._check_running()
+        return await self._commands.cancel(targets, grace_s=0.0 if is_kill else None)
+
+    async def retry(
+        self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Put ended items back; see `EngineAPI.retry`."""
+        self._check_running()
+        return await self._commands.retry(targets, env=env)
+
+    async def pause(self, convoy_id: str) -> None:
+        """Start nothing more of a convoy."""
+        self._check_running()
+        await self._commands.pause(convoy_id)
+
+    async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
+        """Let a paused or interrupted convoy start operations again."""
+        self._check_running()
+        await self._commands.resume(convoy_id, env=env)
+
+    async def set_parallelism(self, parallelism: int | None) -> int:
+        """Pin the parallelism, or give it back to auto; return the size in force."""
+        self._check_running()
+        size = await self._governor.pin(parallelism)
+        self._show_engine()
+        return size
+
+    async def wait(
+        self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
+    ) -> tuple[ConvoyView, ...]:
+        """Return the convoys when all (or one) of them have ended; see `EngineAPI.wait`."""
+        self._check_running()
+        return await self._commands.wait(convoy_ids, is_any=is_any, timeout_s=timeout_s)
+
+    def _check_running(self) -> None:
+        if self._phase in ("stopping", "stopped"):
+            raise EngineStoppedError("the engine is stopping and takes no more commands")

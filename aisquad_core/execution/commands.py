@@ -1,0 +1,227 @@
+"""What clients ask of the engine, found in memory or in the work state and handed to its part."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aisquad_core.api import Outcome
+from aisquad_core.errors import EngineStoppedError, InputError
+from aisquad_core.execution.admission import new_convoy_id
+from aisquad_core.execution.views import view_convoy
+from aisquad_core.model import ConvoyRecord, ConvoyStatus
+from aisquad_core.spec import SpecSource, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from aisquad_core.api import ConvoyView
+    from aisquad_core.clock import Clock
+    from aisquad_core.execution.admission import Admission
+    from aisquad_core.execution.environment import EnvironmentStore
+    from aisquad_core.execution.executor import ConvoyExecutor
+    from aisquad_core.execution.ledger import Ledger
+    from aisquad_core.execution.picture import Picture
+    from aisquad_core.execution.recovery import Recovery
+    from aisquad_core.execution.scheduler import ConvoyState, Scheduler
+    from aisquad_core.execution.steering import Steering
+    from aisquad_core.model import ItemKey, Operation, WorkItem
+    from aisquad_core.settings import AgentProfile
+    from aisquad_core.spec import ConvoySource
+    from aisquad_core.state.reader import Reader
+
+
+class Commands:
+    """Launches convoys and steers them, whether they are in memory or have ended.
+
+    Args:
+        reader: The work state.
+        scheduler: The convoys in memory.
+        admission: Takes new convoys.
+        steering: Changes what convoys do.
+        recovery: Brings ended convoys back into memory.
+        executor: Forgets environments that change.
+        environments: Keeps them.
+        ledger: Its lock is held while a convoy is opened again.
+        picture: Knows the ended convoys.
+        agents: Profiles by name.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        scheduler: Scheduler,
+        admission: Admission,
+        steering: Steering,
+        recovery: Recovery,
+        executor: ConvoyExecutor,
+        environments: EnvironmentStore,
+        ledger: Ledger,
+        picture: Picture,
+        agents: Mapping[str, AgentProfile],
+        clock: Clock,
+    ) -> None:
+        self._reader = reader
+        self._scheduler = scheduler
+        self._admission = admission
+        self._steering = steering
+        self._recovery = recovery
+        self._executor = executor
+        self._environments = environments
+        self._ledger = ledger
+        self._picture = picture
+        self._agents = agents
+        self._clock = clock
+
+    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+        """Commit the convoy of a file or an ad-hoc command; return its id."""
+        planned = await asyncio.to_thread(plan, source, agents=self._agents, cwd=cwd)
+        record = replace(
+            self.new_record(planned.name, total=planned.total, cwd=cwd),
+            stop_on_first_failure=planned.stop_on_first_failure,
+            timeout_s=planned.timeout_s,
+            source=source.origin if isinstance(source, SpecSource) else None,
+        )
+        return await self.launch_record(record, planned.operations(), env=env)
+
+    async def launch_record(
+        self,
+        record: ConvoyRecord,
+        operations: Iterable[Operation],
+        *,
+        env: Mapping[str, str],
+        calls: Mapping[str, Callable[[], Awaitable[object]]] | None = None,
+    ) -> str:
+        """Commit a convoy and let it start; return its id."""
+        await self._keep_environment(record.id, env)
+        try:
+            convoy = await self._admission.admit(record, operations, calls)
+        except BaseException:
+            await self._environments.forget(record.id)
+            raise
+        self._picture.convoy_changed(convoy)
+        return record.id
+
+    def new_record(self, name: str, *, total: int, cwd: str) -> ConvoyRecord:
+        """Return the record of a new convoy, with an id of its own."""
+        now = self._clock.now()
+        return ConvoyRecord(
+            id=new_convoy_id(name),
+            name=name,
+            status=ConvoyStatus.PENDING,
+            created_at=now,
+            updated_at=now,
+            total=total,
+            cwd=cwd,
+        )
+
+    async def cancel(self, targets: Sequence[ItemKey] | str, *, grace_s: float | None) -> Outcome:
+        """Cancel items, or the whole convoy whose id is given."""
+        if isinstance(targets, str):
+            convoy = await self._find(targets)
+            if convoy is None:
+                return Outcome(changed=(), refused={targets: "it has ended"})
+            return await self._steering.cancel_convoy(convoy, grace_s=grace_s)
+        tasks = []
+        refused = {}
+        for key in targets:
+            task = self._scheduler.get(key)
+            if task is not None:
+                tasks.append(task)
+            else:
+                item = await self._reader.item(key)
+                refused[str(key)] = f"it is {item.status.word}"
+        outcome = await self._steering.cancel_items(tasks, grace_s=grace_s)
+        return replace(outcome, refused={**outcome.refused, **refused})
+
+    async def retry(
+        self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None
+    ) -> Outcome:
+        """Put ended items back, and what was skipped because of them."""
+        by_convoy: dict[str, list[WorkItem]] = {}
+        refused: dict[str, str] = {}
+        for key in dict.fromkeys(targets):
+            item = await self._reader.item(key)
+            if not item.status.is_final:
+                refused[str(key)] = f"it is {item.status.word}"
+            elif item.operation is None:
+                refused[str(key)] = "it was an async callable of a script that has ended"
+            else:
+                by_convoy.setdefault(key.convoy_id, []).append(item)
+        for convoy_id, items in by_convoy.items():
+            async with self._ledger.convoy_ends:
+                await self._retry_in(convoy_id, items, env)
+        changed = tuple(item.key for items in by_convoy.values() for item in items)
+        return Outcome(changed=changed, refused=refused)
+
+    async def pause(self, convoy_id: str) -> None:
+        """Start nothing more of a convoy; nothing happens if it has ended."""
+        convoy = await self._find(convoy_id)
+        if convoy is not None:
+            await self._steering.pause(convoy)
+
+    async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None) -> None:
+        """Let a paused or interrupted convoy start again; nothing happens if it has ended."""
+        convoy = await self._find(convoy_id)
+        if convoy is not None:
+            if env is not None:
+                await self._keep_environment(convoy_id, env)
+            await self._steering.resume(convoy)
+
+    async def wait(
+        self, convoy_ids: Sequence[str], *, is_any: bool, timeout_s: float | None
+    ) -> tuple[ConvoyView, ...]:
+        """Return the convoys when all (or one) of them have ended."""
+        running = [each for each in convoy_ids if await self._find(each) is not None]
+        if running and not (is_any and len(running) < len(convoy_ids)):
+            done, _ = await asyncio.wait(
+                [self._picture.end_of(convoy_id) for convoy_id in running],
+                timeout=timeout_s,
+                return_when=asyncio.FIRST_COMPLETED if is_any else asyncio.ALL_COMPLETED,
+            )
+            if not done or (not is_any and len(done) < len(running)):
+                raise TimeoutError(f"not ended after {timeout_s:g} s: {', '.join(running)}")
+            if self._picture.is_closed:
+                raise EngineStoppedError("the engine stopped before they ended")
+        return tuple([await self._view(convoy_id) for convoy_id in convoy_ids])
+
+    async def _retry_in(
+        self, convoy_id: str, items: Sequence[WorkItem], env: Mapping[str, str] | None
+    ) -> None:
+        convoy = self._scheduler.convoys.get(convoy_id)
+        if env is not None:
+            await self._keep_environment(convoy_id, env)
+        elif convoy is None:
+            raise InputError(
+                f"convoy {convoy_id} has ended and its environment is no longer kept: "
+                "a retry must bring one"
+            )
+        if convoy is None:
+            convoy = await self._recovery.load(await self._reader.convoy_record(convoy_id))
+            self._picture.reopened(convoy_id)
+        await self._steering.retry(convoy, items)
+
+    async def _keep_environment(self, convoy_id: str, env: Mapping[str, str]) -> None:
+        of_agents = {name: agent.env for name, agent in self._agents.items() if agent.env}
+        await self._environments.save(convoy_id, env, of_agents)
+        self._executor.forget_environment(convoy_id)
+
+    async def _find(self, convoy_id: str) -> ConvoyState | None:
+        """Return a convoy in memory; None if it has ended.
+
+        Raises:
+            NotFoundError: There is none of that id.
+        """
+        convoy = self._scheduler.convoys.get(convoy_id)
+        if convoy is None and self._picture.ended(convoy_id) is None:
+            await self._reader.convoy(convoy_id)
+        return convoy
+
+    async def _view(self, convoy_id: str) -> ConvoyView:
+        convoy = self._scheduler.convoys.get(convoy_id)
+        if convoy is not None:
+            return view_convoy(convoy, self._clock.monotonic())
+        return self._picture.ended(convoy_id) or await self._reader.convoy(convoy_id)

@@ -1,0 +1,495 @@
+"""Runs what the scheduler picks: admission, starts, ends, retries, timeouts.
+
+One dispatcher takes a free slot and then picks; each start then lives in a task of its own, which
+alone writes its item while it runs. How an operation ends is a recorded outcome, never an exception
+here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import os
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from aisquad_core.errors import RunnerError
+from aisquad_core.execution.outcome import judge, retry_delay_s
+from aisquad_core.execution.runner import Exit, StartRef, StartRequest
+from aisquad_core.model import RunUpdate, StopReason, Try, WorkStatus
+from aisquad_core.sanitise import one_line
+from aisquad_core.state.operation_text import decode_operation
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+    from datetime import datetime
+
+    from aisquad_core.clock import Clock
+    from aisquad_core.execution.environment import EnvironmentStore
+    from aisquad_core.execution.governor import Governor
+    from aisquad_core.execution.ledger import Ledger
+    from aisquad_core.execution.runner import Runner
+    from aisquad_core.execution.scheduler import Scheduler, Task
+    from aisquad_core.load.semaphore import AdaptiveSemaphore
+    from aisquad_core.model import Operation
+
+_PICKS_A_PASS = 16
+"""Starts after which the dispatcher lets the loop do other things."""
+_START_RETRY_S = 1.0
+"""Seconds before a start is tried again for which there was no room in the machine."""
+_DEFAULT_RETRY_DELAY_S = 1.0
+
+
+class StopRequest(NamedTuple):
+    """Asks a run to end its operation."""
+
+    reason: StopReason
+    grace_s: float
+    error: str | None = None
+    """For a timeout: which time was over."""
+
+
+class Run:
+    """One start of one attempt, from its pick until its end is committed."""
+
+    __slots__ = (
+        "body",
+        "inbox",
+        "is_calling",
+        "is_signalled",
+        "operation",
+        "request",
+        "settled",
+        "started_at",
+        "task",
+        "token",
+    )
+
+    def __init__(self, task: Task, token: str, *, started_at: datetime | None = None) -> None:
+        self.task = task
+        self.token = token
+        self.started_at = started_at
+        self.operation: Operation | None = None
+        self.request: StopRequest | None = None
+        self.inbox: asyncio.Queue[Exit | StopRequest] | None = None
+        self.body: asyncio.Task[None] | None = None
+        self.is_calling = False
+        self.is_signalled = False
+        self.settled = asyncio.Event()
+
+    @property
+    def ref(self) -> StartRef:
+        """The start's name for the runner."""
+        convoy_id, item_id = self.task.key
+        return StartRef(convoy_id, item_id, self.task.attempt, self.token)
+
+    def is_stopping(self) -> bool:
+        """Whether it has been asked to end."""
+        return self.request is not None
+
+    @property
+    def is_process(self) -> bool:
+        """Whether it is a process, which can outlive the engine, and not an async callable."""
+        return self.task.call is None
+
+
+class ConvoyExecutor:
+    """Starts operations as the semaphore allows and settles how they end.
+
+    Args:
+        ledger: Commits.
+        scheduler: Says what is next.
+        semaphore: How many may run; resized from outside.
+        governor: Delays starts under load.
+        runner: Runs processes.
+        environments: Each convoy's kept environment.
+        clock: Time.
+        boot_id: The kernel's boot id, kept with each start.
+        grace_s: Seconds between TERM and KILL.
+        jitter: Randomness of retry delays.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        scheduler: Scheduler,
+        semaphore: AdaptiveSemaphore,
+        governor: Governor,
+        runner: Runner,
+        environments: EnvironmentStore,
+        clock: Clock,
+        boot_id: str,
+        grace_s: float = 10.0,
+        jitter: random.Random | None = None,
+    ) -> None:
+        self.grace_s = grace_s
+        self.trouble: str | None = None
+        """Why the machine refused the last start; None when it did not."""
+        self.last_start_s = clock.monotonic()
+        self.runs: dict[Task, Run] = {}
+        self._ledger = ledger
+        self._scheduler = scheduler
+        self._semaphore = semaphore
+        self._governor = governor
+        self._runner = runner
+        self._environments = environments
+        self._clock = clock
+        self._boot_id = boot_id
+        self._jitter = jitter or random.Random()
+        self._by_token: dict[str, Run] = {}
+        self._known_environments: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._timeouts: list[tuple[float, str, Run]] = []
+        self._tasks = asyncio.TaskGroup()
+        self._watchers: list[asyncio.Task[None]] = []
+        self._dispatcher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> ConvoyExecutor:
+        """Begin to follow ends and timeouts; nothing starts before `open`."""
+        await self._tasks.__aenter__()
+        self._watchers = [
+            self._tasks.create_task(self._follow_exits()),
+            self._tasks.create_task(self._keep_time()),
+        ]
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stop following; a process that still runs, runs on."""
+        self.close()
+        for watcher in self._watchers:
+            watcher.cancel()
+        for run in self.runs.values():
+            if run.body is not None:
+                run.body.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    def open(self) -> None:
+        """Let operations start."""
+        self._dispatcher = self._tasks.create_task(self._dispatch())
+        self._ledger.startable.set()
+
+    def close(self) -> None:
+        """Let nothing more start."""
+        if self._dispatcher is not None:
+            self._dispatcher.cancel()
+
+    def forget_environment(self, convoy_id: str) -> None:
+        """Read the convoy's environment anew at its next start."""
+        for place in [place for place in self._known_environments if place[0] == convoy_id]:
+            del self._known_environments[place]
+
+    def request_stop(
+        self,
+        run: Run,
+        reason: StopReason,
+        *,
+        grace_s: float | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Ask a run to end; the intent is committed before the first signal. A cancel stays one."""
+        if run.request is not None and run.request.reason is StopReason.CANCEL:
+            reason = StopReason.CANCEL
+        run.request = StopRequest(reason, self.grace_s if grace_s is None else grace_s, error)
+        if run.inbox is not None:
+            run.inbox.put_nowait(run.request)
+        elif run.is_calling and run.body is not None:
+            run.body.cancel()
+
+    def adopt(self, run: Run, *, running_for_s: float) -> None:
+        """Watch a process that an earlier engine started; it holds a slot from now on."""
+        slot = object()
+        size = self._semaphore.size
+        self._semaphore.resize(max(size, self._semaphore.in_use + 1))
+        self._semaphore.acquire_nowait(slot)
+        self._semaphore.resize(size)
+        self._scheduler.occupy(run.task)
+        run.operation = self._decode(run.task)
+        run.inbox = asyncio.Queue()
+        self._by_token[run.token] = run
+        self._set_timeout(run, running_for_s)
+        self._keep(run, slot, self._watch(run))
+
+    # Admission
+
+    async def _dispatch(self) -> None:
+        picks = 0
+        while True:
+            await self._ledger.startable.wait()
+            await self._wait_for_calm()
+            slot = object()
+            if not self._semaphore.acquire_nowait(slot):
+                await self._semaphore.acquire(slot)
+            task = self._scheduler.pick()
+            if task is None:
+                self._semaphore.release(slot)
+                self._ledger.startable.clear()
+                self._ledger.retimed.set()
+                continue
+            self.last_start_s = self._clock.monotonic()
+            run = Run(task, os.urandom(8).hex())
+            self._keep(run, slot, self._run_process(run) if run.is_process else self._run_call(run))
+            picks += 1
+            if picks % _PICKS_A_PASS == 0:
+                await asyncio.sleep(0)
+
+    async def _wait_for_calm(self) -> None:
+        if self.trouble is not None or self._ledger.trouble is not None:
+            await self._clock.sleep(_START_RETRY_S)
+        await self._governor.wait_for_calm(running=len(self.runs), last_start_s=self.last_start_s)
+
+    def _keep(self, run: Run, slot: object, ending: Coroutine[object, object, Exit | None]) -> None:
+        run.task.is_live = True
+        self.runs[run.task] = run
+        run.body = self._tasks.create_task(self._live(run, slot, ending))
+
+    async def _live(
+        self, run: Run, slot: object, ending: Coroutine[object, object, Exit | None]
+    ) -> None:
+        """Wait for a run's end, give its slot back, then settle."""
+        task = run.task
+        try:
+            try:
+                end = await ending
+            finally:
+                self._semaphore.release(slot)
+                self._scheduler.vacate(task)
+                self._ledger.startable.set()
+                self._by_token.pop(run.token, None)
+            if end is not None:
+                await self.settle(run, end)
+        finally:
+            task.is_live = False
+            del self.runs[task]
+            run.settled.set()
+        if task.status.is_final:
+            await self._ledger.follow_up(task)
+
+    # Running
+
+    async def _run_process(self, run: Run) -> Exit | None:
+        """Start a process and return its end; None if it was given back to the queue."""
+        run.inbox = asyncio.Queue()
+        self._by_token[run.token] = run
+        try:
+            request = await self._start_request(run)
+            await self._runner.prepare(request)
+            if not await self._commit_start(run):
+                return None
+            if run.is_stopping():
+                return Exit(token=run.token, exit_code=None)
+            await self._runner.start(request)
+        except RunnerError as error:
+            return await self._refused(run, error)
+        self.trouble = None
+        self._set_timeout(run, 0.0)
+        return await self._watch(run)
+
+    async def _refused(self, run: Run, error: RunnerError) -> Exit | None:
+        """Deal with a start that did not take place: queue it anew, or let it fail."""
+        is_committed = run.task.status is WorkStatus.IN_PROGRESS
+        if error.is_transient:
+            self.trouble = one_line(str(error))
+            if not is_committed:
+                self._ledger.requeue(run.task, delay_s=_START_RETRY_S, reason=self.trouble)
+                return None
+            return Exit(token=run.token, exit_code=None, did_run=False)
+        if not is_committed and not await self._commit_start(run):
+            return None
+        return Exit(token=run.token, exit_code=126, error=one_line(str(error)))
+
+    async def _watch(self, run: Run) -> Exit:
+        """Return the end of a started or adopted process; pass on requests to stop it."""
+        inbox = run.inbox
+        assert inbox is not None
+        while True:
+            message = await inbox.get()
+            if isinstance(message, Exit):
+                if not run.is_signalled:
+                    run.request = None
+                return message
+            if not inbox.empty():
+                continue
+            await self._ledger.commit(run.task, self._running(run, stopping=message.reason))
+            run.is_signalled = True
+            self._tasks.create_task(self._runner.stop(run.ref, grace_s=message.grace_s))
+
+    async def _run_call(self, run: Run) -> Exit | None:
+        """Await an async callable; None if it was given back to the queue."""
+        call = run.task.call
+        assert call is not None
+        if not await self._commit_start(run):
+            return None
+        if run.is_stopping():
+            return Exit(token=run.token, exit_code=None)
+        self._set_timeout(run, 0.0)
+        run.is_calling = True
+        try:
+            await call()
+        except asyncio.CancelledError:
+            body = asyncio.current_task()
+            if body is None or not run.is_stopping():
+                raise
+            body.uncancel()
+            return Exit(token=run.token, exit_code=None)
+        except Exception as error:
+            description = one_line(f"{type(error).__name__}: {error}")
+            return Exit(token=run.token, exit_code=1, error=description)
+        finally:
+            run.is_calling = False
+        run.request = None
+        return Exit(token=run.token, exit_code=0)
+
+    async def _commit_start(self, run: Run) -> bool:
+        """Commit the intent; False if it is not to start now.
+
+        It is then in the queue again, or left to who cancels it.
+        """
+        if run.request is not None:
+            if run.request.reason is not StopReason.CANCEL:
+                self._ledger.requeue(run.task)
+            return False
+        run.started_at = self._clock.now()
+        return await self._ledger.commit_start(run.task, self._running(run))
+
+    async def _start_request(self, run: Run) -> StartRequest:
+        record = run.task.convoy.record
+        operation = run.operation = self._decode(run.task)
+        if operation is None:
+            raise RunnerError("its command is no longer known", is_transient=False)
+        place = (record.id, run.task.agent_id)
+        env = self._known_environments.get(place)
+        if env is None:
+            env = await self._environments.load(*place)
+            if env is None:
+                raise RunnerError(
+                    f"the environment of convoy {record.id} is no longer kept; retry to give yours",
+                    is_transient=False,
+                )
+            self._known_environments[place] = env
+        cwd = operation.cwd or record.cwd or "/"
+        return StartRequest(ref=run.ref, operation=operation, cwd=cwd, env=env)
+
+    @staticmethod
+    def _decode(task: Task) -> Operation | None:
+        return None if task.operation is None else decode_operation(task.operation)
+
+    # Settling
+
+    def _running(self, run: Run, *, stopping: StopReason | None = None) -> RunUpdate:
+        task = run.task
+        return RunUpdate(
+            convoy_id=task.convoy.record.id,
+            item_id=task.item_id,
+            expected_version=task.version,
+            previous=task.status,
+            status=WorkStatus.IN_PROGRESS,
+            attempt=task.attempt,
+            token=run.token if run.is_process else None,
+            boot_id=self._boot_id,
+            stopping=stopping,
+            started_at=run.started_at,
+        )
+
+    async def settle(self, run: Run, end: Exit) -> None:
+        """Commit how an attempt ended; queue its item anew if that is what follows."""
+        task = run.task
+        verdict = judge(
+            end,
+            stopping=None if run.request is None else run.request.reason,
+            attempt=task.attempt,
+            max_attempts=task.max_attempts,
+            timeout=None if run.request is None else run.request.error,
+            may_retry=not task.convoy.is_closing,
+        )
+        finished_at = end.finished_at or self._clock.now()
+        update = replace(
+            self._running(run),
+            status=verdict.status,
+            exit_code=end.exit_code,
+            error=verdict.error,
+            finished_at=finished_at,
+        )
+        if not verdict.status.is_final:
+            update = replace(
+                update,
+                attempt=task.attempt + verdict.is_retry,
+                token=None,
+                boot_id=None,
+                exit_code=None,
+                error=None,
+                started_at=None,
+                finished_at=None,
+                ended_try=_ended_try(run, verdict.ended_as, end, verdict.error, finished_at)
+                if verdict.is_retry
+                else None,
+            )
+        await self._ledger.commit(task, update)
+        if verdict.status.is_final:
+            task.convoy.record_end(self._clock.monotonic())
+        elif verdict.is_retry:
+            base_s = run.operation.retry_delay_s if run.operation else _DEFAULT_RETRY_DELAY_S
+            delay_s = retry_delay_s(base_s, task.attempt - 1, self._jitter.random())
+            self._ledger.requeue(task, delay_s=delay_s)
+        else:
+            delay_s = 0.0 if end.did_run and self.trouble is None else _START_RETRY_S
+            self._ledger.requeue(task, delay_s=delay_s, reason=self.trouble)
+
+    # Time
+
+    def _set_timeout(self, run: Run, elapsed_s: float) -> None:
+        if run.operation is not None and run.operation.timeout_s is not None:
+            due_s = self._clock.monotonic() + max(0.0, run.operation.timeout_s - elapsed_s)
+            heapq.heappush(self._timeouts, (due_s, run.token, run))
+            self._ledger.retimed.set()
+
+    async def _keep_time(self) -> None:
+        """Wake the dispatcher and end runs when their time has come."""
+        while True:
+            self._ledger.retimed.clear()
+            now_s = self._clock.monotonic()
+            while self._timeouts and self._timeouts[0][0] <= now_s:
+                run = heapq.heappop(self._timeouts)[2]
+                if run.operation is not None and self.runs.get(run.task) is run:
+                    error = f"timed out after {run.operation.timeout_s:g} s"
+                    self.request_stop(run, StopReason.TIMEOUT, error=error)
+            due = [self._timeouts[0][0]] if self._timeouts else []
+            if self._scheduler.wake_delayed(now_s):
+                self._ledger.startable.set()
+            start_s = self._scheduler.next_due_s(now_s)
+            if start_s is not None:
+                due.append(start_s)
+            waits: list[Coroutine[object, object, object]] = [self._ledger.retimed.wait()]
+            if due:
+                waits.append(self._clock.sleep(min(due) - now_s))
+            await self._first_of(*waits)
+            if start_s is not None and start_s <= self._clock.monotonic():
+                self._ledger.startable.set()
+
+    async def _follow_exits(self) -> None:
+        async for end in self._runner.exits():
+            run = self._by_token.get(end.token)
+            if run is not None and run.inbox is not None:
+                run.inbox.put_nowait(end)
+
+    async def _first_of(self, *waits: Coroutine[object, object, object]) -> None:
+        tasks = [self._tasks.create_task(wait) for wait in waits]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _ended_try(
+    run: Run, status: WorkStatus, end: Exit, error: str | None, finished_at: datetime
+) -> Try:
+    return Try(
+        attempt=run.task.attempt,
+        status=status,
+        exit_code=end.exit_code,
+        error=error,
+        started_at=run.started_at,
+        finished_at=finished_at,
+        token=run.token if run.is_process else None,
+    )

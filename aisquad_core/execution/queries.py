@@ -1,0 +1,135 @@
+"""Answers questions about work items: committed rows, with what only the memory knows laid over.
+
+Without a scheduler it answers for commands that find no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from aisquad_core.api import (
+    ItemDetail,
+    ItemPage,
+    ItemSort,
+    LogChunk,
+    Preview,
+    PreviewOperation,
+)
+from aisquad_core.errors import NotFoundError, SpecError
+from aisquad_core.execution.runner import StartRef
+from aisquad_core.model import ItemKey, WorkStatus
+from aisquad_core.spec import display_command, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aisquad_core.api import ItemFilter, ItemView
+    from aisquad_core.execution.runner import Runner
+    from aisquad_core.model import WorkItem
+    from aisquad_core.settings import AgentProfile
+    from aisquad_core.spec import ConvoyPlan, ConvoySource
+    from aisquad_core.state.reader import Reader
+
+
+class Queries:
+    """Reads items, logs and previews.
+
+    Args:
+        reader: The work state.
+        runner: Where the logs are.
+        why: Says why a queued item does not run; None if only its row knows.
+    """
+
+    def __init__(
+        self, *, reader: Reader, runner: Runner, why: Callable[[ItemView], str | None]
+    ) -> None:
+        self._reader = reader
+        self._runner = runner
+        self._why = why
+
+    async def items(
+        self,
+        filter: ItemFilter,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> ItemPage:
+        """Return one window of the items, with reasons and last lines of output."""
+        page = await self._reader.items(
+            filter, sort=sort, is_reversed=is_reversed, after=after, offset=offset, limit=limit
+        )
+        return replace(page, items=tuple([self._complete(view) for view in page.items]))
+
+    async def item(self, key: ItemKey) -> ItemDetail:
+        """Return everything about one item."""
+        item = await self._reader.item(key)
+        view = self._complete(view_item(item))
+        if item.token is not None:
+            refs = [StartRef(*key, item.attempt, item.token)]
+            last_lines = await self._runner.last_lines(refs)
+            view = replace(view, last_line=last_lines.get(item.token) or None)
+        return ItemDetail(
+            view=view,
+            operation=item.operation,
+            cwd=item.operation.cwd if item.operation else None,
+            pid=None if item.token is None else self._runner.pid(item.token),
+            token=item.token,
+            tries=item.tries,
+            dependencies=await self._reader.related(key.convoy_id, item.dependencies),
+            dependents=await self._reader.dependents(key),
+            context=item.context,
+            metadata=item.metadata,
+            artifacts=item.artifacts,
+        )
+
+    async def log_range(
+        self,
+        key: ItemKey,
+        *,
+        attempt: int | None,
+        offset: int,
+        length: int,
+        stream: Literal["log", "result"],
+    ) -> LogChunk:
+        """Return bytes of an attempt's log; an attempt that has none is an empty chunk.
+
+        Raises:
+            NotFoundError: There is no such item, or it never had that attempt.
+        """
+        item = await self._reader.item(key)
+        token = _token_of(item, item.attempt if attempt is None else attempt)
+        if token is None:
+            return LogChunk(data=b"", offset=0, size=0, is_final=item.status.is_final)
+        ref = StartRef(*key, item.attempt if attempt is None else attempt, token)
+        return await self._runner.log_range(ref, offset=offset, length=length, stream=stream)
+
+    def _complete(self, view: ItemView) -> ItemView:
+        if view.status in (WorkStatus.PENDING, WorkStatus.BLOCKED):
+            return replace(view, reason=self._why(view) or view.reason)
+        return view
+
+
+def preview(
+    source: ConvoySource, *, agents: Mapping[str, AgentProfile], cwd: str, limit: int
+) -> Preview:
+    """Say what a launch would run; blocks while it expands the operations."""
+    try:
+        planned = plan(source, agents=agents, cwd=cwd)
+    except SpecError as error:
+        return Preview(
+            name="",
+            total=0,
+            agents={},
+            templates=(),
+            operations=(),
+            timeout_s=None,
+            stop_on_first_failure=False,
+            problems=error.problems,
+        )
+    return _preview_of(planned, limit)

@@ -1,0 +1,215 @@
+"""Carries out what operators ask of convoys: cancel, retry, pause, resume; and their time-outs.
+
+Every wish is durable before it has an effect, so that the next engine can finish it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aisquad_core.api import Outcome
+from aisquad_core.model import (
+    ConvoyStatus,
+    ItemKey,
+    RunUpdate,
+    StopReason,
+    Try,
+    WorkStatus,
+)
+from aisquad_core.state.operation_text import encode_operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from aisquad_core.clock import Clock
+    from aisquad_core.execution.executor import ConvoyExecutor, Run
+    from aisquad_core.execution.ledger import Ledger
+    from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task
+    from aisquad_core.model import WorkItem
+
+
+class Steering:
+    """Changes what convoys do while they run.
+
+    Args:
+        ledger: Commits.
+        scheduler: The tasks in memory.
+        executor: What runs.
+        clock: Time.
+    """
+
+    def __init__(
+        self, *, ledger: Ledger, scheduler: Scheduler, executor: ConvoyExecutor, clock: Clock
+    ) -> None:
+        self._ledger = ledger
+        self._scheduler = scheduler
+        self._executor = executor
+        self._clock = clock
+
+    async def pause(self, convoy: ConvoyState) -> None:
+        """Start nothing more of a convoy."""
+        await self._ledger.update_convoy(
+            convoy, replace(convoy.record, status=ConvoyStatus.PAUSED, reason="paused by hand")
+        )
+
+    async def resume(self, convoy: ConvoyState) -> None:
+        """Let a paused or held convoy start again."""
+        convoy.hold = None
+        has_started = convoy.record.started_at is not None
+        status = ConvoyStatus.RUNNING if has_started else ConvoyStatus.PENDING
+        if convoy.is_paused:
+            await self._ledger.update_convoy(
+                convoy, replace(convoy.record, status=status, reason=None)
+            )
+        self._ledger.startable.set()
+
+    async def cancel_convoy(self, convoy: ConvoyState, *, grace_s: float | None = None) -> Outcome:
+        """Cancel everything of a convoy that has not ended; return when its trees are gone."""
+        convoy.is_closing = True
+        await self._ledger.update_convoy(
+            convoy, replace(convoy.record, stopping=StopReason.CANCEL, reason="cancelled")
+        )
+        concerned = [task for task in convoy.tasks.values() if not task.status.is_final]
+        runs = [self._executor.runs[task] for task in concerned if task.is_live]
+        await self._end(runs, StopReason.CANCEL, grace_s=grace_s)
+        await self._ledger.clear_queue(convoy, WorkStatus.CANCELLED, "convoy cancelled")
+        await self._ledger.finish_if_done(convoy)
+        return _outcome(concerned)
+
+    async def cancel_items(self, tasks: Sequence[Task], *, grace_s: float | None = None) -> Outcome:
+        """Cancel single items; what needs them is skipped."""
+        open_tasks = [task for task in tasks if not task.status.is_final]
+        runs = [self._executor.runs[task] for task in open_tasks if task.is_live]
+        await self._end(runs, StopReason.CANCEL, grace_s=grace_s)
+        for task in open_tasks:
+            if not task.status.is_final and not task.is_live:
+                await self._ledger.move([task], WorkStatus.CANCELLED, "cancelled by hand")
+                await self._ledger.follow_up(task)
+        return _outcome(tasks)
+
+    async def interrupt(self, runs: Iterable[Run], *, grace_s: float | None = None) -> None:
+        """End runs whose engine leaves; their items go back to the queue, same attempt."""
+        await self._end(list(runs), StopReason.INTERRUPT, grace_s=grace_s)
+
+    async def expire(self, convoy: ConvoyState) -> None:
+        """End a convoy whose time is over: what runs fails, the rest is skipped."""
+        convoy.is_closing = True
+        reason = f"the convoy's time of {convoy.record.timeout_s:g} s is over"
+        await self._ledger.update_convoy(convoy, replace(convoy.record, reason=reason))
+        runs = [run for run in self._executor.runs.values() if run.task.convoy is convoy]
+        await self._end(runs, StopReason.TIMEOUT, error=reason)
+        await self._ledger.clear_queue(convoy, WorkStatus.SKIPPED, reason)
+        await self._ledger.finish_if_done(convoy)
+
+    def expired(self) -> list[ConvoyState]:
+        """Return the convoys whose time is over and that nobody is ending yet."""
+        now = self._clock.now()
+        return [
+            convoy
+            for convoy in self._scheduler.convoys.values()
+            if convoy.record.timeout_s is not None
+            and convoy.record.started_at is not None
+            and not convoy.is_closing
+            and (now - convoy.record.started_at).total_seconds() >= convoy.record.timeout_s
+        ]
+
+    async def retry(self, convoy: ConvoyState, items: Sequence[WorkItem]) -> None:
+        """Put ended items of a convoy back, attempt + 1, and free what was skipped for them.
+
+        Args:
+            convoy: In the scheduler.
+            items: As they are stored, all in a final status.
+        """
+        convoy.is_closing = False
+        convoy.hold = None
+        retried = [convoy.tasks[item.id] for item in items]
+        self._reopen(convoy, retried)
+        async with asyncio.TaskGroup() as commits:
+            for item, task in zip(items, retried, strict=True):
+                commits.create_task(self._put_back(item, task))
+        freed = self._scheduler.freed_by_retry(convoy)
+        self._reopen(convoy, freed)
+        for status, tasks in _by_wanted_status(freed).items():
+            await self._ledger.move(tasks, status)
+        has_started = convoy.record.started_at is not None
+        await self._ledger.update_convoy(
+            convoy,
+            replace(
+                convoy.record,
+                status=ConvoyStatus.RUNNING if has_started else ConvoyStatus.PENDING,
+                finished_at=None,
+                stopping=None,
+                reason=None,
+            ),
+        )
+
+    async def _put_back(self, item: WorkItem, task: Task) -> None:
+        wanted = WorkStatus.BLOCKED if task.open_needs else WorkStatus.PENDING
+        if task.operation is None and item.operation is not None:
+            task.operation = encode_operation(item.operation)
+        ended_try = Try(
+            attempt=item.attempt,
+            status=item.status,
+            exit_code=item.exit_code,
+            error=item.error,
+            started_at=item.started_at,
+            finished_at=item.finished_at,
+            token=item.token,
+        )
+        await self._ledger.commit(
+            task,
+            RunUpdate(
+                convoy_id=item.convoy_id,
+                item_id=item.id,
+                expected_version=task.version,
+                previous=item.status,
+                status=wanted,
+                attempt=item.attempt + 1,
+                ended_try=ended_try,
+            ),
+        )
+        task.run = None
+        if wanted is WorkStatus.PENDING:
+            self._ledger.requeue(task)
+
+    def _reopen(self, convoy: ConvoyState, tasks: Iterable[Task]) -> None:
+        """Count anew what the tasks, and what needs them, wait for."""
+        concerned = list(tasks)
+        for task in list(concerned):
+            concerned += task.dependents or ()
+        self._scheduler.recount(concerned)
+
+    async def _end(
+        self,
+        runs: Sequence[Run],
+        reason: StopReason,
+        *,
+        grace_s: float | None = None,
+        error: str | None = None,
+    ) -> None:
+        for run in runs:
+            self._executor.request_stop(run, reason, grace_s=grace_s, error=error)
+        for run in runs:
+            await run.settled.wait()
+
+
+def _by_wanted_status(tasks: Iterable[Task]) -> dict[WorkStatus, list[Task]]:
+    wanted: dict[WorkStatus, list[Task]] = {}
+    for task in tasks:
+        status = WorkStatus.BLOCKED if task.open_needs else WorkStatus.PENDING
+        wanted.setdefault(status, []).append(task)
+    return wanted
+
+
+def _outcome(tasks: Iterable[Task]) -> Outcome:
+    """Say which tasks a cancel has ended, and how those ended that it came too late for."""
+    changed: list[ItemKey] = []
+    refused: dict[str, str] = {}
+    for task in tasks:
+        if task.status is WorkStatus.CANCELLED:
+            changed.append(task.key)
+        else:
+            refused[str(task.key)] = f"it is {task.status.word}"
+    return Outcome(changed=tuple(changed), refused=refused)

@@ -1,0 +1,177 @@
+"""Where settings come from: the files, the environment, the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from aisquad_core.errors import SettingsError, SettingsFileError
+from aisquad_core.settings.agents import BUILT_IN_AGENTS, take_agents
+from aisquad_core.settings.kinds import Kind, refuse_unknown
+from aisquad_core.settings.values import BY_KEY, DEFAULT_SOURCE, VARIABLE_PREFIX, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATE_FOLDER = ".ai_squad"
+SETTINGS_FILE = "aisquad.toml"
+_LARGEST_FILE_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A value that somebody set."""
+
+    value: object
+    raw: object
+    """As it was written."""
+    source: str
+    """As `Settings.sources` has it."""
+    name: str
+    """What the writer called it."""
+    place: str
+    """Where an error says it is."""
+
+
+def load_settings(
+    *,
+    cwd: Path,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object] = MappingProxyType({}),
+    state_dir: Path | None = None,
+) -> Settings:
+    """Read the settings that hold in a folder.
+
+    Args:
+        cwd: Absolute folder from which the project's folder is sought upwards.
+        environ: Variables; also says where the user's own file is.
+        flags: Key of a setting to what the command line says; None: it says nothing.
+        state_dir: Folder of `--state`, which overrides every other place of the database.
+
+    Raises:
+        SettingsError: A value is not allowed, a key is unknown, or a file cannot be read.
+    """
+    project = _project_folder(cwd)
+    found: dict[str, _Found] = {}
+    agents = dict(BUILT_IN_AGENTS)
+    files = _settings_files(project, environ)
+    for file in files:
+        table = _read_toml(file)
+        take_agents(agents, table.pop("agents", {}), str(file))
+        found |= _settings_of(table, str(file))
+    for key in BY_KEY:
+        variable = VARIABLE_PREFIX + key.upper()
+        if variable in environ:
+            found[key] = _find(key, environ[variable], variable, variable, "environment")
+    for key, raw in flags.items():
+        if raw is not None:
+            flag = f"--{key.replace('_', '-')}"
+            found[key] = _find(key, raw, flag, flag, "command line")
+
+    values: dict[str, Any] = {BY_KEY[key].name: it.value for key, it in found.items()}
+    sources = {key: found[key].source if key in found else DEFAULT_SOURCE for key in BY_KEY}
+    database = Path(values.get("workstate_db", Path(STATE_FOLDER, "workstate.db")))
+    if state_dir is not None:
+        database = cwd / state_dir / "workstate.db"
+        sources["workstate_db"] = "--state"
+    values["workstate_db"] = project / _expand_home(database, environ)
+    settings = Settings(
+        **values, agents=MappingProxyType(agents), sources=MappingProxyType(sources), files=files
+    )
+    return _fit_together(settings, found)
+
+
+def _project_folder(cwd: Path) -> Path:
+    """Return the nearest folder upwards with `aisquad.toml` or `.ai_squad`, else `cwd`."""
+    for folder in (cwd, *cwd.parents):
+        if os.path.isfile(folder / SETTINGS_FILE) or os.path.isdir(folder / STATE_FOLDER):
+            return folder
+    return cwd
+
+
+def _settings_files(project: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    config = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(config):  # the XDG specification ignores a relative one
+        config = os.path.join(environ.get("HOME", ""), ".config")
+    users = Path(config, "aisquad", SETTINGS_FILE)
+    files = [users] if os.path.isabs(config) else []
+    if project / SETTINGS_FILE not in files:
+        files.append(project / SETTINGS_FILE)
+    return tuple(file for file in files if os.path.isfile(file))
+
+
+def _expand_home(path: Path, environ: Mapping[str, str]) -> Path:
+    home = environ.get("HOME")
+    return Path(home, *path.parts[1:]) if home and path.parts[:1] == ("~",) else path
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_LARGEST_FILE_BYTES + 1)
+        if len(content) > _LARGEST_FILE_BYTES:
+            raise SettingsFileError(file, f"larger than {_LARGEST_FILE_BYTES // 1_000_000} MB")
+        text = content.decode()
+        return tomllib.loads(text)
+    except OSError as error:
+        raise SettingsFileError(file, f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SettingsFileError(file, "not UTF-8", line=line) from error
+    except ValueError as error:  # TOMLDecodeError, and a number too long for Python
+        place = re.search(r"\(at (?:line ([0-9]+), .*|end of document)\)$", str(error))
+        last = text.count("\n") + 1
+        at = None if place is None else int(place[1] or last)
+        raise SettingsFileError(file, f"not TOML: {error}", line=at) from error
+    except RecursionError as error:
+        raise SettingsFileError(file, "nested too deeply") from error
+
+
+def _settings_of(table: Mapping[str, Any], source: str) -> dict[str, _Found]:
+    """Return the settings of a file: keys at its top level or in its table `settings`."""
+    nested = table.get("settings", {})
+    if not isinstance(nested, dict):
+        raise SettingsError("settings", nested, "a table", source=source)
+    found: dict[str, _Found] = {}
+    for prefix, part in (("", table), ("settings.", nested)):
+        for key, raw in part.items():
+            name = f"{prefix}{key}"
+            if name == "settings":
+                continue
+            if key not in BY_KEY:
+                known = (*BY_KEY, "agents", "settings") if not prefix else BY_KEY
+                refuse_unknown(key, raw, known, name, source)
+            if key in found:
+                raise SettingsError(
+                    name, raw, "to be set once; it is at the top too", source=source
+                )
+            found[key] = _find(key, raw, source, name, source)
+    return found
+
+
+def _find(key: str, raw: object, source: str, name: str, place: str) -> _Found:
+    kind: Kind[object] = BY_KEY[key].metadata["kind"]
+    try:
+        return _Found(kind.parse(raw), raw, source, name, place)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(name, raw, kind.allowed, source=place) from error
+
+
+def _fit_together(settings: Settings, found: Mapping[str, _Found]) -> Settings:
+    """Check values against each other; a default gives way to what somebody set."""
+    if "rate_burst" not in found:
+        settings = replace(settings, rate_burst=min(settings.rate_burst, settings.rate_limit))
+    if "baseline_parallelism" not in found:
+        baseline = min(settings.baseline_parallelism, settings.max_parallelism)
+        settings = replace(settings, baseline_parallelism=baseline)
+    if settings.baseline_parallelism > settings.max_parallelism:
+        most = settings.sources["max_parallelism"]
+        it = found["baseline_parallelism"]
+        expected = f"at most max_parallelism, which is {settings.max_parallelism} ({most})"
+        raise SettingsError(it.name, it.raw, expected, source=it.place)
+    return settings

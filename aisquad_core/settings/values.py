@@ -1,0 +1,120 @@
+"""The settings that there are, with their defaults, and how they are shown to people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, TypeVar
+
+from aisquad_core.settings.agents import BUILT_IN_AGENTS
+from aisquad_core.settings.kinds import FLAG, PATH, Kind, percent, seconds, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from aisquad_core.settings.agents import AgentProfile
+
+T = TypeVar("T")
+
+VARIABLE_PREFIX = "AI_SQUAD_"
+DEFAULT_SOURCE = "default"
+
+
+def _setting(default: T, kind: Kind[T], help: str) -> T:
+    return field(default=default, metadata={"kind": kind, "help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set, and where each value came from.
+
+    Each field with a kind is a setting: `pool_size` is `AI_SQUAD_POOL_SIZE` and the key
+    `pool_size` of aisquad.toml; a field `…_s` is called `…_seconds` there.
+    """
+
+    workstate_db: Path = field(
+        metadata={"kind": PATH, "help": "The database; its folder holds all state."}
+    )
+    use_pooling: bool = _setting(True, FLAG, "Keep database readers open between reads.")
+    pool_size: int = _setting(20, whole(1, 1_000), "Most database readers at once.")
+    rate_limit: int = _setting(
+        100, whole(1, 1_000_000), "Starts per minute and agent (`shell`: no limit)."
+    )
+    rate_burst: int = _setting(
+        20, whole(1, 1_000_000), "Starts at once per agent after a calm; at most rate_limit."
+    )
+    enable_auto_tuning: bool = _setting(
+        True, FLAG, "Follow the machine's load; otherwise run baseline_parallelism."
+    )
+    cpu_threshold: float = _setting(
+        80.0, percent(), "CPU percentage above which only the baseline runs."
+    )
+    memory_threshold: float = _setting(
+        80.0, percent(), "Memory percentage above which only the baseline runs."
+    )
+    baseline_parallelism: int = _setting(
+        5, whole(1, 10_000), "Operations at once under load and at the start."
+    )
+    max_parallelism: int = _setting(20, whole(1, 10_000), "Most operations at once.")
+    grace_s: float = _setting(
+        10.0, seconds(0, 86_400), "Between asking an operation to end and killing it."
+    )
+    tick_s: float = _setting(1.0, seconds(0.1, 3_600), "Between two looks at the load.")
+    agents: Mapping[str, AgentProfile] = field(default_factory=lambda: BUILT_IN_AGENTS)
+    """By name, the built-in ones first."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Key of each setting to `default`, `AI_SQUAD_X`, the path of a file, or `--flag`."""
+    files: tuple[Path, ...] = ()
+    """The settings files that were read, the user's before the project's."""
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of everything durable: databases, lock, `runs/`."""
+        return self.workstate_db.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingRow:
+    """One setting for people: a line of `aisquad config`, a comment of `aisquad init`."""
+
+    name: str
+    """Its key in aisquad.toml."""
+    variable: str
+    """Its name in the environment."""
+    value: str
+    """As it would be written in aisquad.toml."""
+    source: str
+    allowed: str
+    help: str
+
+
+BY_KEY = {
+    f"{spec.name[:-2]}_seconds" if spec.name.endswith("_s") else spec.name: spec
+    for spec in fields(Settings)
+    if "kind" in spec.metadata
+}
+"""Key in aisquad.toml to the field of the setting."""
+
+
+def describe(settings: Settings) -> tuple[SettingRow, ...]:
+    """Return every setting for people, in the order of the fields."""
+    return tuple(
+        SettingRow(
+            name=key,
+            variable=VARIABLE_PREFIX + key.upper(),
+            value=_as_toml(getattr(settings, spec.name)),
+            source=settings.sources.get(key, DEFAULT_SOURCE),
+            allowed=spec.metadata["kind"].allowed,
+            help=spec.metadata["help"],
+        )
+        for key, spec in BY_KEY.items()
+    )
+
+
+def _as_toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,311 @@
+"""The one writer: many callers' changes in one transaction (group commit), acknowledged together.
+
+What arrives while a transaction runs goes into the next one. Nothing here knows what is written;
+a caller whose own change cannot be made gets its error, and the others of its batch do not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from aisquad_core.errors import StateError, StorageError
+from aisquad_core.state.bulk import MAX_ROWS
+from aisquad_core.state.connection import ThreadConnection, as_storage_error, primary_code
+from aisquad_core.state.schema import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from aisquad_core.clock import Clock
+    from aisquad_core.state.bulk import BulkUpdate, Row
+
+T = TypeVar("T")
+
+WAL_AUTOCHECKPOINT_PAGES = 2_000
+"""Pages in the WAL (8 MB) after which a commit also copies them into the database."""
+JOURNAL_SIZE_LIMIT_BYTES = 8 * 1024 * 1024
+"""Size to which the WAL may shrink: space in which outcomes are settled on a full disk."""
+MAX_JOBS = 64
+"""Functions in one transaction at most."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """The rows of one bulk update in a batch, and who waits for each."""
+
+    update: BulkUpdate
+    rows: list[Row] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
+    """What each row's version becomes."""
+    futures: list[asyncio.Future[int]] = field(default_factory=list)
+    """Get the new version."""
+    failures: Mapping[int, Exception] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Job(Generic[T]):
+    """A function that reads and writes within the batch's transaction, under a savepoint."""
+
+    function: Callable[[sqlite3.Connection], T]
+    future: asyncio.Future[T]
+    results: list[T] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Run it; undo what it did if it fails.
+
+        Raises:
+            sqlite3.Error: The database as a whole failed.
+        """
+        connection.execute("SAVEPOINT job")
+        try:
+            self.results.append(self.function(connection))
+        except Exception as error:
+            if as_storage_error(error) is not None:
+                raise
+            self.failure = error
+            connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+
+    def settle(self, failure: Exception | None) -> None:
+        """Tell the caller, on the loop."""
+        if self.future.done():
+            return
+        if (failure := failure or self.failure) is not None:
+            self.future.set_exception(failure)
+        else:
+            self.future.set_result(self.results[0])
+
+
+class Batch:
+    """Everything that one transaction does, and what became of it."""
+
+    __slots__ = ("failure", "is_connection_suspect", "jobs", "lanes", "opened_at", "stamp")
+
+    def __init__(self, updates: tuple[BulkUpdate, ...], opened_at: datetime) -> None:
+        self.lanes = tuple(Lane(update) for update in updates)
+        self.jobs: list[Job[Any]] = []
+        self.opened_at = opened_at
+        """When the first caller came: the `updated_at` of its changes."""
+        self.stamp = opened_at.isoformat(timespec="microseconds")
+        """The same as text."""
+        self.failure: Exception | None = None
+        """Why nothing of it was committed."""
+        self.is_connection_suspect = False
+        """Whether the connection must be opened anew before anything else is written."""
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        """Do everything and commit, on the connection's thread; never raises."""
+        try:
+            if not self._commit_one_statement(connection):
+                self._commit_transaction(connection)
+        except Exception as error:  # each caller of the batch gets it
+            self.failure = as_storage_error(error) or error
+            self.is_connection_suspect = primary_code(error) != sqlite3.SQLITE_FULL
+            try:
+                if connection.in_transaction:  # after FULL, SQLite may have rolled back already
+                    connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self.is_connection_suspect = True
+
+    def _commit_one_statement(self, connection: sqlite3.Connection) -> bool:
+        busy_lanes = [lane for lane in self.lanes if lane.rows]
+        if self.jobs or len(busy_lanes) != 1:
+            return False
+        [lane] = busy_lanes
+        failures = lane.update.settle_alone(connection, lane.rows)
+        if failures is None:
+            return False
+        lane.failures = failures
+        return True
+
+    def _commit_transaction(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        for lane in self.lanes:
+            if lane.rows:
+                lane.failures = lane.update.settle(connection, lane.rows)
+        for job in self.jobs:
+            job.run(connection)
+        connection.execute("COMMIT")
+
+    def settle(self) -> None:
+        """Tell every caller, on the loop."""
+        for lane in self.lanes:
+            if self.failure is not None:
+                for future in lane.futures:
+                    if not future.done():
+                        future.set_exception(_copy(self.failure))
+                continue
+            for index, failure in lane.failures.items():
+                if not lane.futures[index].done():
+                    lane.futures[index].set_exception(failure)
+            for future, version in zip(lane.futures, lane.versions, strict=True):
+                if not future.done():  # else it failed, or its caller was cancelled
+                    future.set_result(version)
+        for job in self.jobs:
+            job.settle(None if self.failure is None else _copy(self.failure))
+
+
+def _copy(failure: Exception) -> Exception:
+    """Return an error for one caller; raising one object in many tasks would mix tracebacks."""
+    copied = StorageError(str(failure))
+    copied.__cause__ = failure
+    return copied
+
+
+class Writer:
+    """Owns the only connection in the world that writes the database.
+
+    Args:
+        path: The database; created if it does not exist.
+        clock: For the stamps of changes.
+        updates: The bulk updates that callers use.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock, updates: tuple[BulkUpdate, ...]) -> None:
+        self._path = path
+        self._clock = clock
+        self._updates = updates
+        self._connection: ThreadConnection | None = None
+        self._queue: deque[Batch] = deque()
+        self._idle: asyncio.Future[None] | None = None
+        """Done when a batch is there; None while the writer is at work."""
+        self._is_closing = False
+        self._loop = asyncio.get_running_loop()
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date.
+
+        Raises:
+            NewerSchemaError: The database is from a newer aisquad.
+            StorageError: It cannot be opened.
+        """
+        try:
+            await self._connect()
+        except sqlite3.Error as error:
+            raise as_storage_error(error) or error from error
+
+    def add_row(self, lane_index: int, row_head: Row, version: int) -> asyncio.Future[int]:
+        """Queue a row of the update of that index.
+
+        Args:
+            lane_index: Place of the update in `updates`.
+            row_head: The row but for its last value, the stamp, which is added here.
+            version: What the row's version becomes.
+
+        Returns:
+            A future of the new version. Cancelling it does not stop the write.
+
+        Raises:
+            StateError: The writer is closed.
+        """
+        queue = self._queue
+        batch = queue[-1] if queue else self._open_batch()
+        lane = batch.lanes[lane_index]
+        if len(lane.rows) >= MAX_ROWS:
+            batch = self._open_batch()
+            lane = batch.lanes[lane_index]
+        future: asyncio.Future[int] = self._loop.create_future()
+        lane.rows.append((*row_head, batch.stamp))
+        lane.versions.append(version)
+        lane.futures.append(future)
+        return future
+
+    def add_job(self, function: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Queue a function to be run within the next transaction, on the connection's thread.
+
+        Raises:
+            StateError: The writer is closed.
+        """
+        batch = self._queue[-1] if self._queue else self._open_batch()
+        if len(batch.jobs) >= MAX_JOBS:
+            batch = self._open_batch()
+        future: asyncio.Future[T] = self._loop.create_future()
+        batch.jobs.append(Job(function, future))
+        return future
+
+    def _open_batch(self) -> Batch:
+        if self._is_closing:
+            raise StateError("the work state is closed")
+        batch = Batch(self._updates, self._clock.now())
+        self._queue.append(batch)
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+        return batch
+
+    async def run(self) -> None:
+        """Commit batches until `close` was called and nothing is left; then disconnect."""
+        try:
+            while True:
+                if not self._queue:
+                    if self._is_closing:
+                        break
+                    self._idle = self._loop.create_future()
+                    await self._idle
+                    self._idle = None
+                    continue
+                await self._commit(self._queue.popleft())
+        finally:
+            self._is_closing = True
+            for batch in self._queue:
+                batch.failure = StorageError("the writer ended before this was committed")
+                batch.settle()
+            await self._disconnect()
+
+    def close(self) -> None:
+        """Take no more changes; those queued are still committed."""
+        self._is_closing = True
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def run_outside_transaction(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `function` on the writer's connection between two batches."""
+        if self._connection is None:
+            raise StorageError("the database is not open")
+        return await self._connection.run(function)
+
+    async def _commit(self, batch: Batch) -> None:
+        try:
+            connection = self._connection or await self._connect()
+            await connection.run(batch.commit)
+        except (sqlite3.Error, StateError, OSError) as error:  # it could not be opened again
+            batch.failure = as_storage_error(error) or error
+        except BaseException:
+            batch.failure = StorageError("the writer ended while this was being committed")
+            raise
+        finally:
+            batch.settle()
+        if batch.is_connection_suspect:
+            await self._disconnect()
+
+    async def _connect(self) -> ThreadConnection:
+        connection = ThreadConnection(self._path, is_uri=False, prepare=self._prepare)
+        self._connection = await connection.open()
+        return connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):  # what it could not do, its callers know already
+                await connection.close()
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        # Fetched, every one of them: an unfetched journal_mode=WAL locks readers out.
+        for pragma, wanted in (
+            ("journal_mode = WAL", "wal"),
+            ("synchronous = FULL", None),
+            (f"journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}", JOURNAL_SIZE_LIMIT_BYTES),
+            (f"wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}", WAL_AUTOCHECKPOINT_PAGES),
+            ("temp_store = MEMORY", None),
+        ):
+            rows = connection.execute(f"PRAGMA {pragma}").fetchall()
+            if wanted is not None and rows != [(wanted,)]:
+                raise StorageError(f"{self._path}: SQLite refuses PRAGMA {pragma}: {rows}")
+        migrate(connection, self._path, "workstate")

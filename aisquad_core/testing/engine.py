@@ -1,0 +1,380 @@
+"""A whole engine in memory, for the tests of whatever stands before the EngineAPI.
+
+It keeps the contract of the real one but runs nothing: operations end as a script says, when the
+test moves the clock. Limits of agents, rate limits and the timeout of a whole convoy are not
+pretended; a resize comes when the test says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from aisquad_core.api import (
+    ConvoyView,
+    ItemDetail,
+    ItemPage,
+    ItemSort,
+    LogChunk,
+    Outcome,
+    RelatedItem,
+    Snapshot,
+    StatusCounts,
+    StopMode,
+)
+from aisquad_core.errors import EngineStoppedError, InputError
+from aisquad_core.events import EventHub
+from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey, WorkStatus
+from aisquad_core.spec import SpecSource, plan
+from aisquad_core.testing.clock import FakeClock
+from aisquad_core.testing.machine import FakeMachine
+from aisquad_core.testing.records import FakeConvoy, FakeItem, fits, new_item, sort_key
+from aisquad_core.testing.script import ScriptedOutcome, run_as_shell
+from aisquad_core.testing.work import FakeWork
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from aisquad_core.api import Event, ItemFilter, Preview
+    from aisquad_core.model import Operation
+    from aisquad_core.settings import AgentProfile
+    from aisquad_core.spec import ConvoySource
+
+_RETRIABLE = (*FAILURE_STATUSES, WorkStatus.CANCELLED, WorkStatus.COMPLETED)
+"""Statuses from which an item can be retried."""
+
+
+class FakeEngine:
+    """An EngineAPI of which a test decides what its operations do and when.
+
+    Args:
+        clock: What time it is; the test advances it.
+        outcome: Says how each attempt of an operation goes.
+        parallelism: How many run at a time until the test resizes it.
+        agents: Profiles that convoy files may name.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: FakeClock | None = None,
+        outcome: Callable[[Operation, int], ScriptedOutcome] = run_as_shell,
+        parallelism: int = 5,
+        agents: Mapping[str, AgentProfile] | None = None,
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.hub = EventHub()
+        self._agents = dict(agents or {})
+        self._work = FakeWork(
+            clock=self.clock, hub=self.hub, outcome=outcome, parallelism=parallelism
+        )
+        self._machine = FakeMachine(clock=self.clock, hub=self.hub, work=self._work)
+
+    async def __aenter__(self) -> FakeEngine:
+        """Begin; operations can be launched from now on."""
+        await self._work.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        await self.stop()
+        await self._work.__aexit__()
+
+    # What a test does to it
+
+    def set_load(self, cpu_percent: float, memory_percent: float, throttle: float = 0.0) -> None:
+        """Tick: the machine is as busy as this, in percent; `throttle` is 0 to 1."""
+        self._machine.set_load(cpu_percent, memory_percent, throttle)
+
+    def resize(self, parallelism: int, reason: str = "set by the test") -> None:
+        """Let auto tuning come to another size; without effect while the size is pinned."""
+        self._machine.tune(parallelism, reason)
+
+    def set_trouble(self, trouble: str | None, waiting: str | None = None) -> None:
+        """Let the engine say what ails it, and why nothing starts although work waits."""
+        self._machine.trouble, self._machine.waiting = trouble, waiting
+        self._machine.announce()
+
+    def write(self, key: ItemKey, text: str) -> None:
+        """Append to the output of an item's present attempt."""
+        item = self._work.item(key)
+        attempt = item.view.attempt
+        item.output[attempt] = item.output.get(attempt, b"") + text.encode()
+
+    def add_convoy(
+        self,
+        name: str,
+        operations: Iterable[Operation],
+        *,
+        statuses: Mapping[str, WorkStatus] | None = None,
+        stop_on_first_failure: bool = False,
+        timeout_s: float | None = None,
+        source: str | None = None,
+        cwd: str | None = None,
+    ) -> str:
+        """Launch operations without a convoy file.
+
+        Args:
+            name: Of the convoy; its id is made from it.
+            operations: What to pretend to run.
+            statuses: Operations that have ended already, by id.
+            stop_on_first_failure: Skip what has not started when one fails.
+            timeout_s: Shown, but without effect.
+            source: The convoy file, to be shown.
+            cwd: Where it was launched.
+
+        Returns:
+            The convoy's id.
+        """
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "convoy"
+        convoy_id = f"{slug}-{len(self._work.convoys) + 1:04d}"
+        view = ConvoyView(
+            id=convoy_id,
+            name=name,
+            status=ConvoyStatus.PENDING,
+            counts=StatusCounts(),
+            created_at=self.clock.now(),
+            started_at=None,
+            finished_at=None,
+            source=source,
+            stop_on_first_failure=stop_on_first_failure,
+            timeout_s=timeout_s,
+        )
+        convoy = FakeConvoy(view=view, cwd=cwd)
+        for position, operation in enumerate(operations):
+            status = (statuses or {}).get(operation.id, WorkStatus.PENDING)
+            convoy.items[operation.id] = new_item(convoy, position, operation, status)
+        self._work.add(convoy)
+        return convoy_id
+
+    # EngineAPI
+
+    async def snapshot(self) -> Snapshot:
+        """Return the whole picture."""
+        self._check_running()
+        return self._snapshot()
+
+    def subscribe(
+        self, since: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Snapshot | Event]]:
+        """Open a stream: a snapshot, then every change after it, in order."""
+        self._check_running()
+        return self.hub.subscribe(since, self._snapshot)
+
+    async def items(
+        self,
+        filter: ItemFilter,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> ItemPage:
+        """Return one window of the items."""
+        self._check_running()
+        views = [
+            self._work.shown(item)
+            for convoy in reversed(self._work.convoys.values())
+            for item in convoy.items.values()
+        ]
+        fitting = [view for view in views if fits(view, filter)]
+        fitting.sort(key=lambda view: sort_key(view, sort))
+        if is_reversed:
+            fitting.reverse()
+        if after is not None:
+            places = {str(ItemKey(view.convoy_id, view.id)): n for n, view in enumerate(fitting)}
+            if after not in places:
+                raise InputError(f"{after!r} is not the key of a next page")
+            offset += places[after] + 1
+        page = tuple(fitting[offset : offset + limit])
+        is_last = offset + limit >= len(fitting) or not page
+        next_after = None if is_last else str(ItemKey(page[-1].convoy_id, page[-1].id))
+        return ItemPage(items=page, total=len(fitting), next_after=next_after)
+
+    async def item(self, key: ItemKey) -> ItemDetail:
+        """Return everything about one item."""
+        self._check_running()
+        item = self._work.item(key)
+        operation, siblings = item.operation, item.convoy.items
+        is_running = item.view.status is WorkStatus.IN_PROGRESS
+        return ItemDetail(
+            view=self._work.shown(item),
+            operation=operation,
+            cwd=operation.cwd or item.convoy.cwd,
+            pid=os.getpid() if is_running else None,
+            token=f"token-{item.view.attempt}" if is_running else None,
+            tries=item.tries,
+            dependencies=_related(siblings[need] for need in operation.needs),
+            dependents=_related(
+                other for other in siblings.values() if operation.id in other.operation.needs
+            ),
+            context=operation.context,
+            metadata=operation.metadata,
+            artifacts={},
+        )
+
+    async def log_range(
+        self,
+        key: ItemKey,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        length: int = 65_536,
+        stream: Literal["log", "result"] = "log",
+    ) -> LogChunk:
+        """Return bytes of what an attempt has pretended to print."""
+        self._check_running()
+        item = self._work.item(key)
+        attempt = item.view.attempt if attempt is None else attempt
+        data = item.output.get(attempt, b"")
+        if stream != item.operation.stdout.value:
+            data = b""
+        start = max(0, len(data) + offset) if offset < 0 else min(offset, len(data))
+        return LogChunk(
+            data=data[start : start + length],
+            offset=start,
+            size=len(data),
+            is_final=attempt < item.view.attempt or item.view.status.is_final,
+        )
+
+    async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
+        """Say what a launch would run."""
+        self._check_running()
+        return make_preview(source, agents=self._agents, cwd=cwd, limit=limit)
+
+    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+        """Take a convoy and let it start; return its id."""
+        self._check_running()
+        convoy = plan(source, agents=self._agents, cwd=cwd)
+        return self.add_convoy(
+            convoy.name,
+            convoy.operations(),
+            stop_on_first_failure=convoy.stop_on_first_failure,
+            timeout_s=convoy.timeout_s,
+            source=source.origin if isinstance(source, SpecSource) else None,
+            cwd=cwd,
+        )
+
+    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
+        """Cancel items, or all of a convoy."""
+        self._check_running()
+        if isinstance(targets, str):
+            convoy = self._work.convoy(targets)
+            ending = [item for item in convoy.items.values() if not item.view.status.is_final]
+            if ending:
+                convoy.is_closing = convoy.is_cancelled = True
+            reason = "convoy cancelled"
+        else:
+            ending = [self._work.item(key) for key in targets]
+            reason = "cancelled by hand"
+        changed: list[ItemKey] = []
+        refused: dict[str, str] = {}
+        for item in ending:
+            key = ItemKey(item.view.convoy_id, item.view.id)
+            if item.view.status.is_final:
+                refused[str(key)] = f"it is {item.view.status.word}"
+                continue
+            changed.append(key)
+            self._work.cancel(item, reason)
+        self._work.pump()
+        return Outcome(changed=tuple(changed), refused=refused)
+
+    async def retry(
+        self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Put ended items back, attempt + 1, with what was skipped because of them."""
+        self._check_running()
+        changed: list[ItemKey] = []
+        refused: dict[str, str] = {}
+        for key, item in [(key, self._work.item(key)) for key in targets]:
+            if item.view.status not in _RETRIABLE:
+                refused[str(key)] = f"it is {item.view.status.word}"
+                continue
+            self._work.retry(item)
+            changed.append(key)
+        for convoy_id in dict.fromkeys(key.convoy_id for key in changed):
+            self._work.reopen(self._work.convoy(convoy_id))
+        self._work.pump()
+        return Outcome(changed=tuple(changed), refused=refused)
+
+    async def pause(self, convoy_id: str) -> None:
+        """Start nothing more of the convoy."""
+        self._check_running()
+        convoy = self._work.convoy(convoy_id)
+        if not convoy.view.status.is_final:
+            convoy.view = replace(convoy.view, status=ConvoyStatus.PAUSED, reason="paused by hand")
+            self._work.tell_convoy(convoy)
+
+    async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
+        """Let a paused convoy start operations again."""
+        self._check_running()
+        convoy = self._work.convoy(convoy_id)
+        if convoy.view.status is ConvoyStatus.PAUSED:
+            self._work.reopen(convoy)
+            self._work.pump()
+
+    async def set_parallelism(self, parallelism: int | None) -> int:
+        """Pin the parallelism, or with None give it back to auto."""
+        self._check_running()
+        if parallelism is not None and (type(parallelism) is not int or parallelism < 1):
+            raise InputError(f"parallelism {parallelism!r}: expected a whole number from 1")
+        self._machine.pin(parallelism)
+        return self._work.parallelism
+
+    async def wait(
+        self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
+    ) -> tuple[ConvoyView, ...]:
+        """Return the convoys when all (or one) of them have ended; time is the fake clock's."""
+        self._check_running()
+        convoys = [self._work.convoy(convoy_id) for convoy_id in convoy_ids]
+        deadline_s = None
+        if timeout_s is not None:
+            deadline_s = self.clock.monotonic() + timeout_s
+            self._work.wake_after(timeout_s)
+        is_enough = any if is_any else all
+        while convoys and not is_enough(convoy.view.status.is_final for convoy in convoys):
+            if deadline_s is not None and self.clock.monotonic() >= deadline_s:
+                raise TimeoutError(f"not ended after {timeout_s:g} s: {', '.join(convoy_ids)}")
+            await self._work.wait_for_news()
+            self._check_running()
+        return tuple(convoy.shown() for convoy in convoys)
+
+    async def stop(self, mode: StopMode = StopMode.INTERRUPT) -> None:
+        """Take no more commands, deal with what runs, end every stream."""
+        if self._machine.phase == "stopped":
+            return
+        self._machine.phase = "stopping"
+        self._machine.announce()
+        self._work.close(is_detaching=mode is StopMode.DETACH)
+        self._machine.phase = "stopped"
+        self._machine.announce()
+        self.hub.close()
+
+    def _check_running(self) -> None:
+        if self._machine.phase != "running":
+            raise EngineStoppedError("the engine has stopped")
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            seq=self.hub.seq,
+            at=self.clock.now(),
+            engine=self._machine.view(),
+            nodes=(self._machine.node(),),
+            convoys=tuple(convoy.shown() for convoy in reversed(self._work.convoys.values())),
+            counts=self._work.counts(),
+            history=tuple(self._machine.history),
+        )
+
+
+def _related(items: Iterable[FakeItem]) -> tuple[RelatedItem, ...]:
+    return tuple(RelatedItem(id=item.view.id, status=item.view.status) for item in items)

@@ -1,0 +1,5 @@
+"""The `aisquad` command, a file a verb."""
+
+from aisquad_tui.cli.app import main
+
+__all__ = ["main"]

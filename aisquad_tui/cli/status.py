@@ -1,0 +1,45 @@
+"""`aisquad status`: the engine, how much it runs at once and why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from aisquad_core.sanitise import one_line
+from aisquad_tui.cli import options, session
+from aisquad_tui.cli.boundary import Status, conclude
+from aisquad_tui.cli.shapes import document, dump, record
+from aisquad_tui.cli.table import facts
+from aisquad_tui.cli.terminal import ColorChoice, Ink, open_terminal
+from aisquad_tui.cli.watch import show
+from aisquad_tui.formatting import count, duration, moment
+
+if TYPE_CHECKING:
+    from aisquad_core.connect import EngineStatus
+    from aisquad_tui.cli.terminal import Terminal
+
+
+def status(
+    *,
+    as_json: options.AsJson = False,
+    is_watched: options.Watch = False,
+    state: options.State = None,
+    color: options.Color = ColorChoice.AUTO,
+    utc: options.Utc = False,
+) -> None:
+    """Show the engine, how much it runs, and why."""
+    terminal = open_terminal(color=color, is_utc=utc)
+
+    async def show_status() -> int:
+        async with session.open_reader(session.load_settings(state)) as reader:
+
+            async def read() -> list[str]:
+                engine = await reader.status()
+                if as_json:
+                    return [(dump if is_watched else document)(record(engine))]
+                return _lines(engine, terminal)
+
+            await show(terminal, read, is_watched=is_watched)
+        return Status.OK
+
+    conclude(show_status)

@@ -1,0 +1,87 @@
+"""How many operations of /bin/true the engine starts and settles in a second, beside xargs.
+
+Run it by hand: `python tests/bench/launch.py --parallelism 20`. Each operation has its claim, its
+log file and its durable start and finish; `xargs -P N` and `parallel -j N` have none of these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from measuring import StallMeter, peak_rss_mb, print_result
+
+from aisquad_core.engine import Engine
+from aisquad_core.model import Operation
+from aisquad_core.settings import load_settings
+
+RATE = 1_000_000
+"""Starts a minute: the agent's limit is not what is measured."""
+
+
+def baseline_ops_per_s(command: list[str], operations: int) -> float:
+    """Let another program run /bin/true as often; return operations a second."""
+    numbers = "".join(f"{number}\n" for number in range(operations)).encode()
+    begun = time.perf_counter()
+    subprocess.run(command, input=numbers, check=True, stdout=subprocess.DEVNULL)
+    return operations / (time.perf_counter() - begun)
+
+
+async def engine_ops_per_s(parallelism: int, operations: int, folder: Path) -> dict[str, float]:
+    """Run a convoy of /bin/true; return operations a second and the worst stall of the loop."""
+    settings = load_settings(
+        cwd=folder,
+        environ={"HOME": str(folder)},
+        flags={"baseline_parallelism": parallelism, "max_parallelism": parallelism},
+        state_dir=folder / "state",
+    )
+    batch = [Operation(id=f"op-{number}", argv=("/bin/true",)) for number in range(operations)]
+    async with Engine(settings) as engine, StallMeter() as stalls:
+        await engine.set_parallelism(parallelism)
+        begun = time.perf_counter()
+        convoy_id = await engine.launch_operations(
+            "launch", batch, {}, env=os.environ, cwd=str(folder)
+        )
+        (view,) = await engine.wait([convoy_id])
+        elapsed_s = time.perf_counter() - begun
+    return {
+        "ops_per_s": operations / elapsed_s,
+        "worst_stall_ms": stalls.worst_ms,
+        "errors": operations - view.counts.completed,
+    }
+
+
+def main() -> None:
+    """Measure and print one JSON object on the last line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parallelism", type=int, default=20)
+    parser.add_argument("--operations", type=int, default=2_000)
+    arguments = parser.parse_args()
+    slots = str(arguments.parallelism)
+    xargs = baseline_ops_per_s(["xargs", "-P", slots, "-n", "1", "/bin/true"], arguments.operations)
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        measured = asyncio.run(
+            engine_ops_per_s(arguments.parallelism, arguments.operations, Path(folder))
+        )
+    result: dict[str, object] = {
+        "name": f"launch --parallelism {slots}",
+        **measured,
+        "baseline": f"xargs -P {slots} -n 1 /bin/true",
+        "baseline_ops_per_s": xargs,
+        "ratio": measured["ops_per_s"] / xargs,
+        "rss_mb": peak_rss_mb(),
+    }
+    if shutil.which("parallel"):
+        command = ["parallel", "--will-cite", "-j", slots, "/bin/true"]
+        result["parallel_ops_per_s"] = baseline_ops_per_s(command, min(500, arguments.operations))
+    print_result(result)
+
+
+if __name__ == "__main__":
+    main()

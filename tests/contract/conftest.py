@@ -1,0 +1,146 @@
+"""A small world around each implementation of EngineAPI, for one suite over all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from aisquad_core.embedded import EmbeddedEngine
+from aisquad_core.model import ItemKey, WorkStatus
+from aisquad_core.spec import SpecFormat, SpecSource
+from aisquad_core.testing import FakeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from aisquad_core.api import ConvoyView, EngineAPI, Event, ItemView, Snapshot
+
+T = TypeVar("T")
+
+BOUND_S = 15
+STEP_S = 0.05
+
+
+@dataclass
+class World:
+    """An engine, and how time passes for it."""
+
+    api: EngineAPI
+    cwd: str
+    step: Callable[[], Awaitable[None]] | None = None
+    """Moves a fake clock on a little; None: time passes by itself."""
+
+    def source(self, *operations: dict[str, object], **convoy: object) -> SpecSource:
+        """Write a convoy file; an operation is its table, with `id` and `run`."""
+        text = json.dumps({"name": "work", **convoy, "operations": operations})
+        return SpecSource(
+            text=text, format=SpecFormat.JSON, origin="work.json", base_dir=self.cwd
+        )
+
+    async def launch(self, *operations: dict[str, object], **convoy: object) -> str:
+        """Launch a convoy; see `source`."""
+        return await self.api.launch(
+            self.source(*operations, **convoy), env={"PATH": os.environ["PATH"]}, cwd=self.cwd
+        )
+
+    async def during(self, call: Coroutine[object, object, T]) -> T:
+        """Await a call while time passes."""
+        error: list[Exception] = []
+
+        async def catch() -> T | None:
+            try:
+                return await call
+            except Exception as caught:  # raised again below, out of the group
+                error.append(caught)
+                return None
+
+        async with asyncio.timeout(BOUND_S), asyncio.TaskGroup() as tasks:
+            calling = tasks.create_task(catch())
+            while not calling.done():
+                await (asyncio.wait([calling]) if self.step is None else self.step())
+        if error:
+            raise error[0]
+        return calling.result()  # type: ignore[return-value]  # None only beside an error
+
+    async def ended(self, convoy_id: str) -> ConvoyView:
+        """Return a convoy at its end."""
+        return (await self.during(self.api.wait([convoy_id])))[0]
+
+    async def reached(self, convoy_id: str, item_id: str, *statuses: WorkStatus) -> ItemView:
+        """Return an item as soon as it is seen with one of the statuses."""
+
+        async def watch() -> ItemView:
+            async with self.api.subscribe() as stream:
+                async for _ in stream:
+                    view = await self.view(convoy_id, item_id)
+                    if view.status in statuses:
+                        return view
+            raise AssertionError(f"{item_id} never became {statuses}")
+
+        return await self.during(watch())
+
+    async def view(self, convoy_id: str, item_id: str) -> ItemView:
+        """Return an item as it is."""
+        return (await self.api.item(ItemKey(convoy_id, item_id))).view
+
+    async def read(
+        self,
+        stream: AsyncIterator[Snapshot | Event],
+        is_last: Callable[[Snapshot | Event], bool] = lambda _: False,
+    ) -> list[Snapshot | Event]:
+        """Take news up to the one that is the last, or to the end of the stream."""
+
+        async def take() -> list[Snapshot | Event]:
+            taken = []
+            async for news in stream:
+                taken.append(news)
+                if is_last(news):
+                    break
+            return taken
+
+        return await self.during(take())
+
+
+@asynccontextmanager
+async def _fake(folder: Path) -> AsyncIterator[World]:
+    async with FakeEngine() as engine:
+        yield World(engine, str(folder), step=lambda: engine.clock.advance(STEP_S))
+
+
+@asynccontextmanager
+async def _embedded_fake(folder: Path) -> AsyncIterator[World]:
+    inside: list[tuple[asyncio.AbstractEventLoop, FakeEngine]] = []
+
+    @asynccontextmanager
+    async def enter() -> AsyncIterator[EngineAPI]:
+        async with FakeEngine() as engine:
+            inside.append((asyncio.get_running_loop(), engine))
+            yield engine
+
+    async def step() -> None:
+        loop, engine = inside[0]
+        advance = engine.clock.advance(STEP_S)
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(advance, loop))
+
+    async with EmbeddedEngine(enter) as api:
+        yield World(api, str(folder), step=step)
+
+
+WORLDS: dict[str, Callable[[Path], AbstractAsyncContextManager[World]]] = {
+    "fake": _fake,
+    "embedded fake": _embedded_fake,
+}
+
+
+@pytest.fixture(params=WORLDS)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    async with WORLDS[request.param](tmp_path) as made:
+        yield made

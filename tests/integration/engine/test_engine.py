@@ -1,0 +1,322 @@
+"""The real engine, real SQLite, real processes; only the machine's load is a test's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisquad_core.api import ItemChanged, ItemFilter, Resized, StopMode
+from aisquad_core.engine import Engine
+from aisquad_core.errors import EngineRunningError
+from aisquad_core.model import ConvoyStatus, ItemKey, Operation, WorkStatus
+from aisquad_core.settings import load_settings
+from aisquad_core.spec import SpecFormat, SpecSource
+from aisquad_core.testing import FakeSampler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from aisquad_core.api import ItemView
+
+ENOUGH_S = 15
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, *, sampler: FakeSampler | None = None, is_resuming: bool = False, **flags: object
+) -> AsyncIterator[Engine]:
+    settings = load_settings(
+        cwd=folder,
+        environ={"HOME": str(folder)},
+        flags={"grace_seconds": 0.2, "tick_seconds": 0.1, **flags},
+        state_dir=folder / "state",
+    )
+    async with (
+        asyncio.timeout(ENOUGH_S),
+        Engine(settings, sampler=sampler or FakeSampler(), is_resuming=is_resuming) as engine,
+    ):
+        yield engine
+
+
+async def launch(engine: Engine, folder: Path, *operations: dict[str, object], **top: object) -> str:
+    text = json.dumps({"name": "work", "operations": operations, **top})
+    source = SpecSource(
+        text=text, format=SpecFormat.JSON, origin="work.json", base_dir=str(folder)
+    )
+    return await engine.launch(source, env={"PATH": os.environ["PATH"]}, cwd=str(folder))
+
+
+async def items(engine: Engine, convoy_id: str) -> dict[str, ItemView]:
+    page = await engine.items(ItemFilter(convoy_ids=(convoy_id,)), limit=1_000)
+    return {item.id: item for item in page.items}
+
+
+async def until(engine: Engine, is_so: Callable[[], Awaitable[bool]]) -> None:
+    """Look again after every change until something is so."""
+    async with engine.subscribe() as changes:
+        async for _ in changes:
+            if await is_so():
+                return
+    raise AssertionError("the engine stopped first")
+
+
+async def test_growth_starts_at_baseline_and_adds_two_a_tick(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, baseline_parallelism=2, max_parallelism=9) as engine,
+        engine.subscribe() as changes,
+    ):
+        sizes = []
+        async for change in changes:
+            if isinstance(change, Resized):
+                sizes.append((change.previous, change.parallelism))
+                assert change.reason == "CPU 10 %, memory 20 %: up to 9" + (
+                    "" if change.parallelism == 9 else ", growing by 2"
+                )
+                if change.parallelism == 9:
+                    break
+    assert sizes == [(2, 4), (4, 6), (6, 8), (8, 9)]
+
+
+async def test_load_shrinks_to_baseline_and_touches_nothing_that_runs(tmp_path: Path) -> None:
+    sampler = FakeSampler()
+    async with running(
+        tmp_path, sampler=sampler, baseline_parallelism=1, max_parallelism=4
+    ) as engine:
+        convoy_id = await launch(
+            engine,
+            tmp_path,
+            *({"id": f"op-{n}", "run": "until [ -e go ]; do sleep 0.02; done"} for n in range(8)),
+        )
+
+        async def four_run() -> bool:
+            return (await engine.snapshot()).counts.running == 4
+
+        await until(engine, four_run)
+        sampler.cpu_percent = 91.0
+
+        async def is_small() -> bool:
+            return (await engine.snapshot()).engine.parallelism == 1
+
+        await until(engine, is_small)
+        engine_view = (await engine.snapshot()).engine
+        assert engine_view.reason == "CPU 91 % over 80 %: baseline 1"
+        assert engine_view.running == 4
+        (tmp_path / "go").touch()
+        (view,) = await engine.wait([convoy_id])
+        assert view.status is ConvoyStatus.COMPLETED
+
+
+async def test_an_agents_max_parallel_is_never_exceeded(tmp_path: Path) -> None:
+    (tmp_path / "aisquad.toml").write_text("[agents.narrow]\nmax_parallel = 2\n")
+    async with running(tmp_path) as engine:
+        await engine.set_parallelism(10)
+        async with engine.subscribe() as changes:
+            convoy_id = await launch(
+                engine,
+                tmp_path,
+                *({"id": f"n-{n}", "run": "sleep 0.05", "agent": "narrow"} for n in range(8)),
+            )
+            status: dict[str, WorkStatus] = {}
+            peak = 0
+            async for change in changes:
+                if isinstance(change, ItemChanged):
+                    status[change.item.id] = change.item.status
+                    running_now = Counter(status.values())[WorkStatus.IN_PROGRESS]
+                    peak = max(peak, running_now)
+                    if Counter(status.values())[WorkStatus.COMPLETED] == 8:
+                        break
+        assert peak == 2
+        assert (await engine.wait([convoy_id]))[0].status is ConvoyStatus.COMPLETED
+
+
+async def test_an_operation_over_its_time_is_ended_and_fails(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        convoy_id = await launch(engine, tmp_path, {"id": "slow", "run": "sleep 60", "timeout": 0.2})
+        await engine.wait([convoy_id])
+        item = (await items(engine, convoy_id))["slow"]
+    assert item.status is WorkStatus.FAILED
+    assert item.error == "timed out after 0.2 s"
+
+
+async def test_a_convoy_over_its_time_ends_with_everything_decided(tmp_path: Path) -> None:
+    async with running(tmp_path, baseline_parallelism=1, max_parallelism=1) as engine:
+        convoy_id = await launch(
+            engine,
+            tmp_path,
+            {"id": "quick", "run": "true"},
+            {"id": "slow", "run": "sleep 60"},
+            {"id": "queued", "run": "true"},
+            timeout=0.5,
+        )
+        (view,) = await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert view.status is ConvoyStatus.PARTIAL
+    assert ended["slow"].status is WorkStatus.FAILED
+    assert ended["queued"].status is WorkStatus.SKIPPED
+    assert ended["slow"].error == ended["queued"].reason == "the convoy's time of 0.5 s is over"
+
+
+async def test_an_operation_gets_the_launchers_environment_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "aisquad.toml").write_text('[agents.a.env]\nKEY = "of-the-agent"\n')
+    async with running(tmp_path) as engine:
+        text = json.dumps({"name": "e", "operations": [{"id": "e", "run": "env", "agent": "a"}]})
+        source = SpecSource(text=text, format=SpecFormat.JSON, origin="e", base_dir=str(tmp_path))
+        env = {"PATH": os.environ["PATH"], "MINE": "1", "CLAUDECODE": "1"}
+        convoy_id = await engine.launch(source, env=env, cwd=str(tmp_path))
+        await engine.wait([convoy_id])
+        log = await engine.log_range(ItemKey(convoy_id, "e"))
+    found = dict(line.partition("=")[::2] for line in log.data.decode().splitlines())
+    assert found["MINE"] == "1"
+    assert found["KEY"] == "of-the-agent"
+    assert (found["AISQUAD_ITEM"], found["AISQUAD_ATTEMPT"]) == ("e", "1")
+    assert "CLAUDECODE" not in found
+    assert b"of-the-agent" not in (tmp_path / "state" / "workstate.db").read_bytes()
+    assert not list((tmp_path / "state" / "runs").glob("*/environment*"))
+
+
+async def test_a_second_engine_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        with pytest.raises(EngineRunningError, match=rf"pid {os.getpid()} .*--state DIR"):
+            async with running(tmp_path):
+                pass
+
+
+async def test_a_detached_operation_is_adopted_by_the_next_engine(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        convoy_id = await launch(
+            engine,
+            tmp_path,
+            {"id": "long", "run": "until [ -e go ]; do sleep 0.02; done; exit 7"},
+            {"id": "after", "run": "true", "needs": ["long"]},
+        )
+
+        async def runs() -> bool:
+            return (await items(engine, convoy_id))["long"].status is WorkStatus.IN_PROGRESS
+
+        await until(engine, runs)
+        await engine.stop(StopMode.DETACH)
+    async with running(tmp_path, is_resuming=True) as engine:
+
+        async def is_adopted() -> bool:
+            return (await engine.snapshot()).engine.phase == "running"
+
+        await until(engine, is_adopted)
+        assert (await items(engine, convoy_id))["long"].status is WorkStatus.IN_PROGRESS
+        (tmp_path / "go").touch()
+        await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert (ended["long"].status, ended["long"].exit_code) == (WorkStatus.FAILED, 7)
+    assert ended["after"].status is WorkStatus.SKIPPED
+
+
+async def test_an_interrupted_convoy_is_held_until_it_is_resumed(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        convoy_id = await launch(engine, tmp_path, {"id": "a", "run": "[ -e go ] || sleep 60"})
+
+        async def runs() -> bool:
+            return (await items(engine, convoy_id))["a"].status is WorkStatus.IN_PROGRESS
+
+        await until(engine, runs)
+    async with running(tmp_path) as engine:
+
+        async def is_held() -> bool:
+            return (await items(engine, convoy_id))["a"].reason == (
+                f"interrupted: `aisquad run --resume {convoy_id}` continues it"
+            )
+
+        await until(engine, is_held)
+        (tmp_path / "go").touch()
+        await engine.resume(convoy_id)
+        (view,) = await engine.wait([convoy_id])
+        item = (await items(engine, convoy_id))["a"]
+    assert view.status is ConvoyStatus.COMPLETED
+    assert item.attempt == 1
+
+
+async def test_priority_and_fairness_between_convoys(tmp_path: Path) -> None:
+    async with running(tmp_path, baseline_parallelism=1, max_parallelism=1) as engine:
+        line = 'echo "$AISQUAD_ITEM" >> order'
+        gate = {"id": "gate", "run": "until [ -e go ]; do sleep 0.02; done"}
+        big = [{"id": f"big-{n}", "run": line} for n in range(20)]
+        first = await launch(engine, tmp_path, gate, *big)
+
+        async def runs() -> bool:
+            return (await items(engine, first))["gate"].status is WorkStatus.IN_PROGRESS
+
+        await until(engine, runs)
+        urgent = {"id": "urgent", "run": line, "priority": 5}
+        second = await launch(engine, tmp_path, {"id": "small", "run": line}, urgent)
+        (tmp_path / "go").touch()
+        await engine.wait([first, second])
+    order = (tmp_path / "order").read_text().split()
+    assert order[0] == "urgent"
+    assert order.index("small") <= 3
+
+
+async def test_callables_run_and_their_errors_are_outcomes(tmp_path: Path) -> None:
+    done = []
+
+    async def good() -> None:
+        done.append("good")
+
+    async def bad() -> None:
+        raise ValueError("no\nluck")
+
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    operations = [
+        Operation(id="good"),
+        Operation(id="bad"),
+        Operation(id="endless", timeout_s=0.1),
+        Operation(id="after", needs=("good",)),
+    ]
+    calls = {"good": good, "bad": bad, "endless": endless, "after": good}
+    async with running(tmp_path) as engine:
+        convoy_id = await engine.launch_operations(
+            "calls", operations, calls, env={}, cwd=str(tmp_path)
+        )
+        (view,) = await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert view.status is ConvoyStatus.PARTIAL
+    assert done == ["good", "good"]
+    assert ended["bad"].error is not None
+    assert ended["bad"].error.startswith("ValueError: no")
+    assert ended["endless"].error == "timed out after 0.1 s"
+
+
+async def test_cancelling_a_callable_cancels_its_await(tmp_path: Path) -> None:
+    events = []
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            events.append("cancelled")
+
+    async with running(tmp_path) as engine:
+        convoy_id = await engine.launch_operations(
+            "calls", [Operation(id="endless")], {"endless": endless}, env={}, cwd=str(tmp_path)
+        )
+
+        async def runs() -> bool:
+            return (await items(engine, convoy_id))["endless"].status is WorkStatus.IN_PROGRESS
+
+        await until(engine, runs)
+        await engine.cancel([ItemKey(convoy_id, "endless")])
+        assert (await items(engine, convoy_id))["endless"].status is WorkStatus.CANCELLED
+    assert events == ["cancelled"]
+
+
+async def test_leaving_the_engine_leaves_no_task_and_no_thread_behind(tmp_path: Path) -> None:
+    before = asyncio.all_tasks()
+    async with running(tmp_path) as engine:
+        await engine.wait([await launch(engine, tmp_path, {"id": "a", "run": "true"})])
+    assert asyncio.all_tasks() == before

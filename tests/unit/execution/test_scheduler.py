@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task, name_some
+from aisquad_core.model import ConvoyRecord, ConvoyStatus, WorkStatus
+from aisquad_core.testing import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Tokens:
+    """A rate that a test sets by hand."""
+
+    def __init__(self) -> None:
+        self.waits_s: dict[str, float] = {}
+
+    def try_acquire(self, agent_id: str) -> bool:
+        return not self.waits_s.get(agent_id)
+
+    def get_wait_time(self, agent_id: str) -> float:
+        return self.waits_s.get(agent_id, 0.0)
+
+
+def make_convoy(
+    name: str,
+    operations: Mapping[str, Sequence[str]],
+    *,
+    agent_id: str = "shell",
+    priorities: Mapping[str, int] | None = None,
+    stop_on_first_failure: bool = False,
+) -> ConvoyState:
+    now = FakeClock().now()
+    record = ConvoyRecord(
+        id=name,
+        name=name,
+        status=ConvoyStatus.RUNNING,
+        created_at=now,
+        updated_at=now,
+        total=len(operations),
+        stop_on_first_failure=stop_on_first_failure,
+    )
+    convoy = ConvoyState(record=record)
+    for position, (item_id, needs) in enumerate(operations.items()):
+        convoy.tasks[item_id] = Task(
+            convoy,
+            item_id,
+            position=position,
+            agent_id=agent_id,
+            priority=(priorities or {}).get(item_id, 0),
+            needs=tuple(needs),
+            status=WorkStatus.BLOCKED if needs else WorkStatus.PENDING,
+        )
+    return convoy
+
+
+def add(scheduler: Scheduler, *convoys: ConvoyState) -> None:
+    for convoy in convoys:
+        scheduler.link(convoy)
+        scheduler.add(convoy)
+
+
+def run_one(scheduler: Scheduler) -> Task | None:
+    """Pick, run and complete one operation, freeing what it held back."""
+    task = scheduler.pick()
+    if task is not None:
+        end(scheduler, task, WorkStatus.COMPLETED)
+    return task
+
+
+def end(scheduler: Scheduler, task: Task, status: WorkStatus) -> None:
+    scheduler.vacate(task)
+    task.convoy.set_status(task, status)
+    for freed in scheduler.complete(task) if status is WorkStatus.COMPLETED else ():
+        freed.convoy.set_status(freed, WorkStatus.PENDING)
+        scheduler.enqueue(freed)
+
+
+def test_operations_start_in_file_order() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    add(scheduler, make_convoy("c", {"b": (), "a": (), "c": ()}))
+    picked = [run_one(scheduler) for _ in range(3)]
+    assert [task.item_id for task in picked if task] == ["b", "a", "c"]
+    assert scheduler.pick() is None
+
+
+def test_higher_priority_goes_first_across_convoys() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    add(
+        scheduler,
+        make_convoy("one", {"low": (), "mid": ()}, priorities={"mid": 1}),
+        make_convoy("two", {"high": ()}, priorities={"high": 5}),
+    )
+    picked = [run_one(scheduler) for _ in range(3)]
+    assert [task.item_id for task in picked if task] == ["high", "mid", "low"]
+
+
+def test_a_small_convoy_beside_a_large_one_takes_every_other_slot() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    large = make_convoy("large", {str(n): () for n in range(10_000)})
+    add(scheduler, large)
+    for _ in range(5_000):
+        run_one(scheduler)
+    add(scheduler, make_convoy("small", {"x": (), "y": (), "z": ()}))
+    picked = [run_one(scheduler) for _ in range(6)]
+    assert Counter(task.convoy.record.name for task in picked if task) == {"large": 3, "small": 3}
+
+
+def test_a_convoy_that_was_blocked_for_long_does_not_hog_the_slots_afterwards() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    waiting = make_convoy("waiting", {"gate": (), **{f"w{n}": ("gate",) for n in range(50)}})
+    busy = make_convoy("busy", {str(n): () for n in range(1_000)})
+    add(scheduler, waiting, busy)
+    gate = scheduler.pick()
+    assert gate is not None
+    assert gate.item_id == "gate"
+    for _ in range(500):
+        run_one(scheduler)
+    end(scheduler, gate, WorkStatus.COMPLETED)
+    picked = [run_one(scheduler) for _ in range(20)]
+    names = Counter(task.convoy.record.name for task in picked if task)
+    assert abs(names["waiting"] - names["busy"]) <= 2
+
+
+def test_an_agent_at_its_limit_lets_others_pass_and_says_so() -> None:
+    scheduler = Scheduler(Tokens(), {"slow": 1})
+    slow = make_convoy("slow", {"a": (), "b": ()}, agent_id="slow")
+    add(scheduler, slow, make_convoy("fast", {"c": (), "d": ()}))
+    picked = [scheduler.pick() for _ in range(4)]
+    assert sorted(task.item_id for task in picked if task) == ["a", "c", "d"]
+    assert scheduler.why(slow.tasks["b"], 0.0) == "agent slow at its limit of 1"
+
+
+def test_an_agent_out_of_tokens_holds_nothing_up_and_says_for_how_long() -> None:
+    tokens = Tokens()
+    scheduler = Scheduler(tokens, {})
+    limited = make_convoy("limited", {"a": ()}, agent_id="engineer")
+    add(scheduler, limited, make_convoy("free", {"b": ()}))
+    tokens.waits_s["engineer"] = 11.2
+    picked = scheduler.pick()
+    assert picked is not None
+    assert picked.item_id == "b"
+    assert scheduler.pick() is None
+    assert scheduler.why(limited.tasks["a"], 0.0) == "rate limit: 12 s"
+    assert scheduler.next_due_s(100.0) == pytest.approx(111.2)
+
+
+def test_paused_and_held_convoys_start_nothing_and_say_why() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    held = make_convoy("held", {"a": ()})
+    held.hold = "interrupted"
+    add(scheduler, held)
+    assert scheduler.pick() is None
+    assert scheduler.why(held.tasks["a"], 0.0) == "interrupted"
+
+
+def test_backoff_delays_a_task_until_its_time() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    convoy = make_convoy("c", {"a": ()})
+    add(scheduler, convoy)
+    task = scheduler.pick()
+    assert task is not None
+    scheduler.vacate(task)
+    task.attempt, task.retries = 2, 3
+    scheduler.enqueue(task, not_before_s=50.0)
+    assert scheduler.pick() is None
+    assert scheduler.why(task, 45.5) == "retry 1 of 3 in 5 s"
+    assert scheduler.next_due_s(45.5) == 50.0
+    assert scheduler.wake_delayed(50.0)
+    assert scheduler.pick() is task
+
+
+def test_a_task_queued_twice_is_picked_once() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    convoy = make_convoy("c", {"a": ()})
+    add(scheduler, convoy)
+    scheduler.enqueue(convoy.tasks["a"])
+    scheduler.enqueue(convoy.tasks["a"], not_before_s=1.0)
+    scheduler.enqueue(convoy.tasks["a"])
+    assert scheduler.pick() is convoy.tasks["a"]
+    assert not scheduler.wake_delayed(2.0)
+    assert scheduler.pick() is None
+
+
+def test_a_failure_dooms_everything_behind_it_and_a_retry_frees_it() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    convoy = make_convoy("c", {"a": (), "b": ("a",), "c": ("b",), "d": ()})
+    add(scheduler, convoy)
+    failed = scheduler.pick()
+    assert failed is convoy.tasks["a"]
+    end(scheduler, failed, WorkStatus.FAILED)
+    doomed = scheduler.doomed_by(failed)
+    assert {task.item_id for task in doomed} == {"b", "c"}
+    for task in doomed:
+        convoy.set_status(task, WorkStatus.SKIPPED)
+    assert scheduler.freed_by_retry(convoy) == []
+    convoy.set_status(failed, WorkStatus.PENDING)
+    assert [task.item_id for task in scheduler.freed_by_retry(convoy)] == ["b", "c"]
+
+
+def test_stop_on_first_failure_frees_nothing_while_another_failure_remains() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    convoy = make_convoy("c", {"a": (), "b": (), "c": ()}, stop_on_first_failure=True)
+    add(scheduler, convoy)
+    convoy.set_status(convoy.tasks["a"], WorkStatus.FAILED)
+    convoy.set_status(convoy.tasks["b"], WorkStatus.FAILED)
+    convoy.set_status(convoy.tasks["c"], WorkStatus.SKIPPED)
+    convoy.set_status(convoy.tasks["a"], WorkStatus.PENDING)
+    assert scheduler.freed_by_retry(convoy) == []
+    convoy.set_status(convoy.tasks["b"], WorkStatus.PENDING)
+    assert [task.item_id for task in scheduler.freed_by_retry(convoy)] == ["c"]
+
+
+@given(
+    needs=st.lists(st.sets(st.integers(0, 30), max_size=4), min_size=1, max_size=30),
+    slots=st.integers(1, 6),
+    data=st.data(),
+)
+def test_everything_runs_once_and_only_after_what_it_needs(
+    needs: list[set[int]], slots: int, data: st.DataObject
+) -> None:
+    operations = {
+        str(index): [str(need) for need in wanted if need < index]
+        for index, wanted in enumerate(needs)
+    }
+    scheduler = Scheduler(Tokens(), {})
+    convoy = make_convoy("c", operations)
+    add(scheduler, convoy)
+    running: list[Task] = []
+    done: list[str] = []
+    while True:
+        while len(running) < slots and (task := scheduler.pick()) is not None:
+            assert set(task.needs) <= set(done)
+            running.append(task)
+        if not running:
+            break
+        task = running.pop(data.draw(st.integers(0, len(running) - 1)))
+        done.append(task.item_id)
+        end(scheduler, task, WorkStatus.COMPLETED)
+    assert sorted(done) == sorted(operations)
+    assert convoy.unfinished == 0
+    assert convoy.running == 0
+
+
+def test_many_ids_are_named_by_the_first_three() -> None:
+    assert name_some(["a", "b"]) == "a, b"
+    assert name_some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
