@@ -272,21 +272,23 @@ class EmbeddedEngine:
             self._entering.cancel()
 
     def _begin(self, call: _Call[_T]) -> None:
+        def end(task: asyncio.Task[None]) -> None:
+            self._calls.discard(task)
+            if task.cancelled() or task.exception() is not None:
+                call.reply.fail(self._stopped_error())
+
         if not self._is_open:
             call.reply.fail(self._stopped_error())
             return
         call.task = self._tasks.create_task(self._serve(call))
         self._calls.add(call.task)
-        call.task.add_done_callback(self._calls.discard)
+        call.task.add_done_callback(end)
 
     async def _serve(self, call: _Call[_T]) -> None:
         try:
             result = await call.make(self._api)
         except Exception as error:  # it goes to the caller
             call.reply.fail(error)
-        except BaseException:  # cancelled: by its caller, who knows, or with the engine
-            call.reply.fail(self._stopped_error())
-            raise
         else:
             call.reply.succeed(result)
 

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from aisquad_core.api import EngineView, NodeView, Outcome, Snapshot, StopMode
+from aisquad_core.api import EngineView, ItemSort, NodeView, Outcome, Snapshot, StopMode
 from aisquad_core.clock import SystemClock
 from aisquad_core.errors import EngineStoppedError
 from aisquad_core.events import EventHub
@@ -26,20 +26,23 @@ from aisquad_core.execution.governor import Governor
 from aisquad_core.execution.ledger import Ledger
 from aisquad_core.execution.picture import Picture, add_counts
 from aisquad_core.execution.process import LocalRunner
-from aisquad_core.execution.queries import Queries
+from aisquad_core.execution.queries import Queries, preview
 from aisquad_core.execution.recovery import Recovery
 from aisquad_core.execution.scheduler import Scheduler
 from aisquad_core.execution.steering import Steering
+from aisquad_core.execution.views import view_record
 from aisquad_core.load.rate_limiter import RateLimiter
 from aisquad_core.load.resource_monitor import ResourceMonitor
 from aisquad_core.load.semaphore import AdaptiveSemaphore
 from aisquad_core.load.tuning import Policy, Thresholds
-from aisquad_core.state.folder import StateFolder
-from aisquad_core.state.workstate import EngineFacts, WorkState
+from aisquad_core.model import ConvoyStatus, ItemKey
+from aisquad_core.state.folder import StateFolder, boot_id
+from aisquad_core.state.records import EngineFacts
+from aisquad_core.state.workstate import WorkState
 from aisquad_core.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -49,16 +52,16 @@ if TYPE_CHECKING:
         ItemDetail,
         ItemFilter,
         ItemPage,
-        ItemSort,
+        ItemView,
         LogChunk,
         Preview,
     )
     from aisquad_core.clock import Clock
     from aisquad_core.execution.executor import Run
     from aisquad_core.execution.runner import Runner
-    from aisquad_core.execution.scheduler import ConvoyState, Task
+    from aisquad_core.execution.scheduler import Task
     from aisquad_core.load.resource_monitor import Sampler
-    from aisquad_core.model import ConvoyRecord, ItemKey, Operation
+    from aisquad_core.model import Operation
     from aisquad_core.settings import Settings
     from aisquad_core.spec import ConvoySource
 
@@ -172,9 +175,7 @@ class Engine:
         self._commands = Commands(
             reader=self._state.reader,
             scheduler=self._scheduler,
-            admission=Admission(
-                state=self._state, scheduler=self._scheduler, ledger=self._ledger
-            ),
+            admission=Admission(state=self._state, scheduler=self._scheduler, ledger=self._ledger),
             steering=self._steering,
             recovery=self._recovery,
             executor=self._executor,
@@ -185,11 +186,7 @@ class Engine:
             clock=clock,
         )
         self._queries = Queries(
-            reader=self._state.reader,
-            runner=self._runner,
-            agents=settings.agents,
-            scheduler=self._scheduler,
-            clock=clock,
+            reader=self._state.reader, runner=self._runner, why=self._why_not_running
         )
         self._exits = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
@@ -210,9 +207,8 @@ class Engine:
             await stack.enter_async_context(self._runner)
             await stack.enter_async_context(self._executor)
             await self._state.delete_orphans()
-            for view in await self._state.reader.convoys(limit=_CONVOYS_SHOWN):
-                if view.status.is_final:
-                    self._picture.show_ended(view)
+            await self._record_facts()
+            await self._show_ended_convoys()
             await self._tasks.__aenter__()
             self._exits = stack.pop_all()
         self._background = [
@@ -267,6 +263,12 @@ class Engine:
             if not run.is_process or (mode is not StopMode.DETACH and run.task.convoy.hold is None)
         ]
 
+    async def _show_ended_convoys(self) -> None:
+        reader = self._state.reader
+        statuses = [status for status in ConvoyStatus if status.is_final]
+        for record in await reader.convoys(statuses, limit=_CONVOYS_SHOWN):
+            self._picture.show_ended(view_record(record, await reader.counts(record.id)))
+
     async def _take_over(self) -> None:
         """Load what earlier engines left and decide every start of theirs; then let work start."""
         convoys = []
@@ -295,7 +297,28 @@ class Engine:
 
     async def _resized(self, previous: int) -> None:
         self._picture.resized(previous, self._view())
-        await self._ledger.record_engine(self._facts())
+        await self._record_facts()
+
+    async def _record_facts(self) -> None:
+        """Let commands in other processes know what this engine does."""
+        decision = self._governor.decision
+        await self._ledger.until_stored(
+            lambda: self._state.record_engine(
+                EngineFacts(
+                    pid=os.getpid(),
+                    boot_id=boot_id(),
+                    version=__version__,
+                    started_at=self._started_at,
+                    parallelism=self._semaphore.size,
+                    baseline=self._policy.baseline,
+                    max=self._policy.max_parallelism,
+                    auto=decision.is_auto,
+                    throttle=decision.throttle,
+                    reason=decision.reason,
+                    updated_at=self._clock.now(),
+                )
+            )
+        )
 
     def _show_engine(self) -> None:
         """Tell watchers of the engine itself when something about it changed but the load."""
@@ -340,6 +363,10 @@ class Engine:
         if self._semaphore.in_use >= self._semaphore.size:
             return f"all {self._semaphore.size} slots are taken"
         return self._scheduler.summary(self._clock.monotonic())
+
+    def _why_not_running(self, view: ItemView) -> str | None:
+        task = self._scheduler.get(ItemKey(view.convoy_id, view.id))
+        return None if task is None else self._why(task)
 
     def _why(self, task: Task) -> str | None:
         return self._scheduler.why(task, self._clock.monotonic())
@@ -417,7 +444,9 @@ class Engine:
     async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
         """Say what a launch would run."""
         self._check_running()
-        return await self._queries.preview(source, cwd=cwd, limit=limit)
+        return await asyncio.to_thread(
+            preview, source, agents=self._settings.agents, cwd=cwd, limit=limit
+        )
 
     async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
         """Commit a convoy and let it start; return its id."""

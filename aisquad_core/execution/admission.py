@@ -85,7 +85,7 @@ class Admission:
                 retries=operation.retries,
                 needs=needs,
                 status=status,
-                operation=encode_operation(operation) if call is None else None,
+                operation=encode_operation(operation),
                 call=call,
             )
             yield WorkItem(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aisquad_core.api import Outcome
 from aisquad_core.errors import EngineStoppedError, InputError
 from aisquad_core.execution.admission import new_convoy_id
-from aisquad_core.execution.views import view_convoy
+from aisquad_core.execution.views import view_convoy, view_record
 from aisquad_core.model import ConvoyRecord, ConvoyStatus
 from aisquad_core.spec import SpecSource, plan
 
@@ -137,9 +137,7 @@ class Commands:
         outcome = await self._steering.cancel_items(tasks, grace_s=grace_s)
         return replace(outcome, refused={**outcome.refused, **refused})
 
-    async def retry(
-        self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None
-    ) -> Outcome:
+    async def retry(self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None) -> Outcome:
         """Put ended items back, and what was skipped because of them."""
         by_convoy: dict[str, list[WorkItem]] = {}
         refused: dict[str, str] = {}
@@ -200,7 +198,7 @@ class Commands:
                 "a retry must bring one"
             )
         if convoy is None:
-            convoy = await self._recovery.load(await self._reader.convoy_record(convoy_id))
+            convoy = await self._recovery.load(await self._reader.convoy(convoy_id))
             self._picture.reopened(convoy_id)
         await self._steering.retry(convoy, items)
 
@@ -224,4 +222,8 @@ class Commands:
         convoy = self._scheduler.convoys.get(convoy_id)
         if convoy is not None:
             return view_convoy(convoy, self._clock.monotonic())
-        return self._picture.ended(convoy_id) or await self._reader.convoy(convoy_id)
+        ended = self._picture.ended(convoy_id)
+        if ended is not None:
+            return ended
+        record = await self._reader.convoy(convoy_id)
+        return view_record(record, await self._reader.counts(convoy_id))

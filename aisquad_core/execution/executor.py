@@ -293,7 +293,7 @@ class ConvoyExecutor:
             if not is_committed:
                 self._ledger.requeue(run.task, delay_s=_START_RETRY_S, reason=self.trouble)
                 return None
-            return Exit(token=run.token, exit_code=None, did_run=False)
+            return Exit(token=run.token, exit_code=None, did_run=False, error=self.trouble)
         if not is_committed and not await self._commit_start(run):
             return None
         return Exit(token=run.token, exit_code=126, error=one_line(str(error)))
@@ -318,6 +318,7 @@ class ConvoyExecutor:
         """Await an async callable; None if it was given back to the queue."""
         call = run.task.call
         assert call is not None
+        run.operation = self._decode(run.task)
         if not await self._commit_start(run):
             return None
         if run.is_stopping():
@@ -432,8 +433,8 @@ class ConvoyExecutor:
             delay_s = retry_delay_s(base_s, task.attempt - 1, self._jitter.random())
             self._ledger.requeue(task, delay_s=delay_s)
         else:
-            delay_s = 0.0 if end.did_run and self.trouble is None else _START_RETRY_S
-            self._ledger.requeue(task, delay_s=delay_s, reason=self.trouble)
+            delay_s = 0.0 if end.did_run else _START_RETRY_S
+            self._ledger.requeue(task, delay_s=delay_s, reason=end.error)
 
     # Time
 

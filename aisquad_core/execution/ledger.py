@@ -112,7 +112,7 @@ class Ledger:
                 update = replace(update, expected_version=error.actual_version)
                 return await self._state.run_update(update)
 
-        task.version = await self._until_stored(write)
+        task.version = await self.until_stored(write)
         self._take(task, update)
 
     async def move(
@@ -128,7 +128,7 @@ class Ledger:
         versions = [(task.item_id, task.version) for task in tasks]
         finished_at = self._clock.now() if status.is_final else None
         stale = set(
-            await self._until_stored(
+            await self.until_stored(
                 lambda: self._state.transition(
                     convoy.record.id,
                     versions,
@@ -195,7 +195,7 @@ class Ledger:
         """Commit a convoy's record."""
         # Set before the commit, so that of two changes under way neither undoes the other.
         convoy.record = replace(record, updated_at=self._clock.now())
-        await self._until_stored(lambda: self._state.update_convoy(convoy.record))
+        await self.until_stored(lambda: self._state.update_convoy(convoy.record))
         self._observer.convoy_changed(convoy)
 
     def requeue(self, task: Task, *, delay_s: float = 0.0, reason: str | None = None) -> None:
@@ -213,7 +213,8 @@ class Ledger:
         task.convoy.set_status(task, update.status)
         self._observer.item_changed(task, update)
 
-    async def _until_stored(self, write: Callable[[], Awaitable[_Stored]]) -> _Stored:
+    async def until_stored(self, write: Callable[[], Awaitable[_Stored]]) -> _Stored:
+        """Write what has already happened, again and again until storage takes it."""
         while True:
             try:
                 stored = await write()

@@ -5,7 +5,6 @@ Without a scheduler it answers for commands that find no engine.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -17,18 +16,20 @@ from aisquad_core.api import (
     LogChunk,
     Preview,
     PreviewOperation,
+    StatusCounts,
 )
 from aisquad_core.errors import NotFoundError, SpecError
 from aisquad_core.execution.runner import StartRef
-from aisquad_core.model import ItemKey, WorkStatus
+from aisquad_core.execution.views import view_record
+from aisquad_core.model import WorkStatus
 from aisquad_core.spec import display_command, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aisquad_core.api import ItemFilter, ItemView
+    from aisquad_core.api import ConvoyView, ItemFilter, ItemView
     from aisquad_core.execution.runner import Runner
-    from aisquad_core.model import WorkItem
+    from aisquad_core.model import ItemKey, WorkItem
     from aisquad_core.settings import AgentProfile
     from aisquad_core.spec import ConvoyPlan, ConvoySource
     from aisquad_core.state.reader import Reader
@@ -64,15 +65,15 @@ class Queries:
         page = await self._reader.items(
             filter, sort=sort, is_reversed=is_reversed, after=after, offset=offset, limit=limit
         )
-        return replace(page, items=tuple([self._complete(view) for view in page.items]))
+        return replace(page, items=tuple([self._explained(view) for view in page.items]))
 
     async def item(self, key: ItemKey) -> ItemDetail:
         """Return everything about one item."""
         item = await self._reader.item(key)
-        view = self._complete(view_item(item))
+        view = self._explained(await self._reader.view(key))
         if item.token is not None:
-            refs = [StartRef(*key, item.attempt, item.token)]
-            last_lines = await self._runner.last_lines(refs)
+            ref = StartRef(*key, item.attempt, item.token)
+            last_lines = await self._runner.last_lines([ref])
             view = replace(view, last_line=last_lines.get(item.token) or None)
         return ItemDetail(
             view=view,
@@ -81,7 +82,7 @@ class Queries:
             pid=None if item.token is None else self._runner.pid(item.token),
             token=item.token,
             tries=item.tries,
-            dependencies=await self._reader.related(key.convoy_id, item.dependencies),
+            dependencies=await self._reader.dependencies(key),
             dependents=await self._reader.dependents(key),
             context=item.context,
             metadata=item.metadata,
@@ -92,10 +93,10 @@ class Queries:
         self,
         key: ItemKey,
         *,
-        attempt: int | None,
-        offset: int,
-        length: int,
-        stream: Literal["log", "result"],
+        attempt: int | None = None,
+        offset: int = 0,
+        length: int = 65_536,
+        stream: Literal["log", "result"] = "log",
     ) -> LogChunk:
         """Return bytes of an attempt's log; an attempt that has none is an empty chunk.
 
@@ -109,10 +110,32 @@ class Queries:
         ref = StartRef(*key, item.attempt if attempt is None else attempt, token)
         return await self._runner.log_range(ref, offset=offset, length=length, stream=stream)
 
-    def _complete(self, view: ItemView) -> ItemView:
+    async def convoys(self) -> tuple[ConvoyView, ...]:
+        """Return all convoys as they are stored, newest first."""
+        counts = await self._reader.counts_by_convoy()
+        return tuple(
+            view_record(record, counts.get(record.id, StatusCounts()))
+            for record in await self._reader.convoys()
+        )
+
+    def _explained(self, view: ItemView) -> ItemView:
         if view.status in (WorkStatus.PENDING, WorkStatus.BLOCKED):
             return replace(view, reason=self._why(view) or view.reason)
         return view
+
+
+def _token_of(item: WorkItem, attempt: int) -> str | None:
+    """Return the token of an attempt's last start; None if it has none yet.
+
+    Raises:
+        NotFoundError: There never was such an attempt.
+    """
+    if attempt == item.attempt:
+        return item.token
+    for ended in item.tries:
+        if ended.attempt == attempt:
+            return ended.token
+    raise NotFoundError(f"work item {item.key} has no attempt {attempt}; it is at {item.attempt}")
 
 
 def preview(
@@ -133,3 +156,41 @@ def preview(
             problems=error.problems,
         )
     return _preview_of(planned, limit)
+
+
+def _preview_of(planned: ConvoyPlan, limit: int) -> Preview:
+    return Preview(
+        name=planned.name,
+        total=planned.total,
+        agents=planned.agents,
+        templates=tuple(
+            PreviewOperation(
+                id=template.id,
+                agent_id=template.agent_id,
+                command=template.command,
+                count=template.count,
+                needs=template.needs,
+                timeout_s=template.timeout_s,
+                retries=template.retries,
+                priority=template.priority,
+            )
+            for template in planned.templates
+        ),
+        operations=tuple(
+            PreviewOperation(
+                id=operation.id,
+                agent_id=operation.agent_id,
+                command=display_command(operation),
+                count=1,
+                needs=operation.needs,
+                timeout_s=operation.timeout_s,
+                retries=operation.retries,
+                priority=operation.priority,
+                cwd=operation.cwd,
+            )
+            for operation in itertools.islice(planned.operations(), limit)
+        ),
+        timeout_s=planned.timeout_s,
+        stop_on_first_failure=planned.stop_on_first_failure,
+        problems=(),
+    )

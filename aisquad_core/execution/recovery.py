@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aisquad_core.execution.scheduler import Scheduler
     from aisquad_core.execution.steering import Steering
     from aisquad_core.model import ConvoyRecord
-    from aisquad_core.state.reader import RunRow
+    from aisquad_core.state.rows import RunRow
     from aisquad_core.state.workstate import WorkState
 
 _CONTESTS_AT_ONCE = 16
@@ -144,12 +144,9 @@ class Recovery:
             if row.stopping is not None:
                 self._executor.request_stop(run, row.stopping)
             return
-        end = found.exit or Exit(
-            token=token,
-            exit_code=None,
-            error=found.reason,
-            did_run=found.finding is not Finding.NEVER_RAN,
-        )
+        if found.finding is Finding.NEVER_RAN and row.stopping is not StopReason.CANCEL:
+            run.request = StopRequest(StopReason.INTERRUPT, 0.0)
+        end = found.exit or Exit(token=token, exit_code=None, error=found.reason)
         await self._executor.settle(run, end)
 
     async def _contest(self, run: Run, row: RunRow) -> Contest:

@@ -107,7 +107,7 @@ class Task:
         return self.retries + 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ConvoyState:
     """An unfinished convoy in memory."""
 

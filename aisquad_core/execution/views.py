@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from aisquad_core.execution.scheduler import ConvoyState, Task
-    from aisquad_core.model import RunUpdate
+    from aisquad_core.model import ConvoyRecord, RunUpdate
 
 
 def view_counts(counts: Counter[WorkStatus]) -> StatusCounts:
@@ -37,20 +37,28 @@ def view_convoy(convoy: ConvoyState, now_s: float) -> ConvoyView:
     eta_s = None
     if rate_per_s is not None and not record.status.is_final:
         eta_s = convoy.unfinished / rate_per_s
+    return replace(
+        view_record(record, view_counts(convoy.counts)),
+        reason=record.reason or convoy.hold,
+        rate_per_s=rate_per_s,
+        eta_s=eta_s,
+    )
+
+
+def view_record(record: ConvoyRecord, counts: StatusCounts) -> ConvoyView:
+    """Return a convoy that is not in memory as operators see it."""
     return ConvoyView(
         id=record.id,
         name=record.name,
         status=record.status,
-        counts=view_counts(convoy.counts),
+        counts=counts,
         created_at=record.created_at,
         started_at=record.started_at,
         finished_at=record.finished_at,
         source=record.source,
-        reason=record.reason or convoy.hold,
+        reason=record.reason,
         stop_on_first_failure=record.stop_on_first_failure,
         timeout_s=record.timeout_s,
-        rate_per_s=rate_per_s,
-        eta_s=eta_s,
     )
 
 

@@ -56,6 +56,18 @@ class _DecodeError(Exception):
         self.path = path
 
 
+def plain(value: object) -> object:
+    """Return a decoded value with ordinary numbers."""
+    match value:
+        case dict():
+            return {key: plain(inner) for key, inner in value.items()}
+        case list():
+            return [plain(inner) for inner in value]
+        case WrittenFloat():
+            return float(value)
+    return value
+
+
 def report_for(source: SpecSource) -> Report:
     """Return an empty report that knows the lines of the source, where its format gives them."""
 
@@ -142,7 +154,34 @@ class _Yaml:
     path: list[str | int | None] = field(default_factory=list)
     """For each open container the key or index at which it stands; None: a key comes next."""
     count: int = 0
+    documents: int = 0
     lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def take(self, event: yaml.Event, line: int) -> None:
+        """Go on by one event."""
+        match event:
+            case yaml.DocumentStartEvent():
+                self.documents += 1
+                if self.documents > 1:
+                    raise _DecodeError("a second document; expected one", line)
+            case yaml.AliasEvent():
+                raise _DecodeError(f"the alias *{event.anchor}: aliases are refused", line)
+            case yaml.NodeEvent(anchor=str(anchor)):
+                raise _DecodeError(f"the anchor &{anchor}: anchors are refused", line)
+            case yaml.ScalarEvent() | yaml.CollectionStartEvent() if event.tag is not None:
+                raise _DecodeError(f"the tag {show_text(event.tag)}: tags are refused", line)
+            case yaml.ScalarEvent() if self.is_at_key():
+                self.set_key(event.value, line)
+            case yaml.ScalarEvent():
+                is_plain = event.implicit[0]
+                self.add(_resolve(event.value) if is_plain else event.value, line)
+                self.next()
+            case yaml.SequenceStartEvent():
+                self.begin([], line)
+            case yaml.MappingStartEvent():
+                self.begin({}, line)
+            case yaml.CollectionEndEvent():
+                self.end()
 
     def add(self, value: object, line: int) -> None:
         """Put a value where the document has come to."""
@@ -211,33 +250,9 @@ def _load_yaml(text: str, wanted: Container[KeyPath] = ()) -> _Yaml:
         wanted: Key paths whose lines are to be found.
     """
     result = _Yaml(wanted)
-    documents = 0
     try:
         for event in yaml.parse(text, Loader=_YAML_LOADER):
-            line = event.start_mark.line + 1
-            match event:
-                case yaml.DocumentStartEvent():
-                    documents += 1
-                    if documents > 1:
-                        raise _DecodeError("a second document; expected one", line)
-                case yaml.AliasEvent():
-                    raise _DecodeError(f"the alias *{event.anchor}: aliases are refused", line)
-                case yaml.NodeEvent(anchor=str(anchor)):
-                    raise _DecodeError(f"the anchor &{anchor}: anchors are refused", line)
-                case yaml.ScalarEvent() | yaml.CollectionStartEvent() if event.tag is not None:
-                    raise _DecodeError(f"the tag {show_text(event.tag)}: tags are refused", line)
-                case yaml.ScalarEvent() if result.is_at_key():
-                    result.set_key(event.value, line)
-                case yaml.ScalarEvent():
-                    is_plain = event.implicit[0]
-                    result.add(_resolve(event.value) if is_plain else event.value, line)
-                    result.next()
-                case yaml.SequenceStartEvent():
-                    result.begin([], line)
-                case yaml.MappingStartEvent():
-                    result.begin({}, line)
-                case yaml.CollectionEndEvent():
-                    result.end()
+            result.take(event, event.start_mark.line + 1 if event.start_mark else 0)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         why = ", ".join(part for part in (error.context, error.problem) if part)

@@ -120,17 +120,15 @@ def show_text(text: str) -> str:
 def describe(value: object) -> str:
     """Say what a decoded value is: `the number 3`, `a list`."""
     match value:
-        case None:
-            return "nothing (null)"
         case bool():
-            return "true" if value else "false"
+            return str(value).lower()
         case str():
             return f"the text {show_text(value)}" if value else "an empty text"
         case int() | float():
             return f"the number {value!s:.30}"
-        case list():
-            return "a list" if value else "an empty list"
-        case dict():
-            return "a table" if value else "an empty table"
-        case _:
-            return f"a {type(value).__name__}"
+        case None:
+            return "nothing (null)"
+    if isinstance(value, dict | list):
+        kind = "table" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    return f"a {type(value).__name__}"

@@ -166,10 +166,9 @@ class _Scanner:
             if self._line.startswith("((", self._at):
                 raise _LostError("after ((")
             self._stack.append(_PARENTHESES)
-        elif char == ")" and len(self._stack) > 1:
-            if self._stack.pop() == _SUBSTITUTION:
-                self._refuse_open_here_document()
-                self._is_word_start = self._is_command_start = False
+        elif char == ")" and len(self._stack) > 1 and self._stack.pop() == _SUBSTITUTION:
+            self._refuse_open_here_document()
+            self._is_word_start = self._is_command_start = False
         self._at += 1
         if char == "\n":
             self._here_bodies()

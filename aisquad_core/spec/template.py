@@ -8,9 +8,11 @@ What is filled in is never looked at again.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
-from typing import TYPE_CHECKING
+from enum import Enum, auto
+from typing import TYPE_CHECKING, TypeVar
 
 from aisquad_core.sanitise import escape_controls
 from aisquad_core.spec import shell
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from aisquad_core.model import Operation
+
+Source = TypeVar("Source")
+Result = TypeVar("Result")
 
 Text = tuple[str, ...]
 """A text with placeholders: literal, name, literal, …, literal."""
@@ -35,18 +40,26 @@ _SHELL_NAME = ("sh",)
 _UNQUOTED = re.compile(r"[A-Za-z0-9@%+=:,./_{}-]+")
 
 
+class Unknown(Enum):
+    """What to do about `{name}` where no such name is known."""
+
+    REFUSE = auto()
+    REFUSE_MISSPELT = auto()
+    """Only if a known name is so near that it must be meant: commands have braces of their own."""
+    KEEP = auto()
+
+
 class TemplateError(ValueError):
     """A placeholder is unknown or stands where it cannot be."""
 
 
-def compile_text(text: str, known: Collection[str], *, is_strict: bool = True) -> Text:
+def compile_text(text: str, known: Collection[str], unknown: Unknown = Unknown.REFUSE) -> Text:
     """Read a text with placeholders.
 
     Args:
         text: As written.
         known: Names that can be filled in.
-        is_strict: Refuse every `{name}` that is not known. Otherwise only what looks like a
-            misspelt known name is refused, since commands have braces of their own.
+        unknown: What to do about other names.
 
     Raises:
         TemplateError: A name is not known.
@@ -58,27 +71,27 @@ def compile_text(text: str, known: Collection[str], *, is_strict: bool = True) -
     for found in _PLACEHOLDER.finditer(text):
         literal += text[end : found.start()]
         end = found.end()
-        if found[2] is not None and found[2] in known:
-            parts += (literal, found[2])
+        escaped, name = found[1], found[2]
+        if name is not None and name in known:
+            parts += (literal, name)
             literal = ""
-        elif found[1] is not None and (found[1] in known or (is_strict and found[1])):
+        elif escaped in known or (escaped and unknown is not Unknown.REFUSE_MISSPELT):
             literal += found[0][1:-1]
         else:
-            if found[2] and not text.startswith("$", found.start() - 1):
-                _refuse_unknown(found[2], known, is_strict=is_strict)
+            if name and text[found.start() - 1 : found.start()] != "$":
+                _check_unknown(name, known, unknown)
             literal += found[0]
     return (*parts, literal + text[end:])
 
 
-def _refuse_unknown(name: str, known: Collection[str], *, is_strict: bool) -> None:
+def _check_unknown(name: str, known: Collection[str], unknown: Unknown) -> None:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    if not near and not is_strict:
+    if unknown is Unknown.KEEP or (unknown is Unknown.REFUSE_MISSPELT and not near):
         return
-    hint = f"; did you mean {{{near[0]}}}?" if near else ""
-    names = ", ".join(f"{{{option}}}" for option in known) or "none here"
+    names = ", ".join(f"{{{each}}}" for each in known) or "none here"
+    hint = f"did you mean {{{near[0]}}}?" if near else f"known: {names}"
     raise TemplateError(
-        f"{{{name}}} is not a placeholder (known: {names}){hint or '; '}"
-        f"{' ' if hint else ''}write {{{{{name}}}}} for the literal text"
+        f"{{{name}}} is no placeholder ({hint}); write {{{{{name}}}}} for the literal {{{name}}}"
     )
 
 
@@ -92,8 +105,8 @@ def compile_command(command: str | tuple[str, ...], known: Collection[str]) -> C
         TemplateError: A name is misspelt, or stands where the shell would not take it as a word.
     """
     if isinstance(command, tuple):
-        return tuple(compile_text(part, known, is_strict=False) for part in command)
-    text = compile_text(command, known, is_strict=False)
+        return tuple(compile_text(part, known, Unknown.REFUSE_MISSPELT) for part in command)
+    text = compile_text(command, known, Unknown.REFUSE_MISSPELT)
     _check_places(text)
     names = list(dict.fromkeys(text[1::2]))
     numbers = {name: number for number, name in enumerate(names, start=1)}
@@ -134,9 +147,25 @@ def fill(text: Text, values: Mapping[str, str]) -> str:
     return "".join(values[part] if index % 2 else part for index, part in enumerate(text))
 
 
-def longest(text: Text, length_of: Callable[[str], int]) -> int:
-    """Return how many characters the text can have, given the longest value of each name."""
-    return sum(length_of(part) if index % 2 else len(part) for index, part in enumerate(text))
+def try_compile(
+    compile: Callable[[Source, Collection[str]], Result],
+    source: Source,
+    known: Collection[str],
+    refuse: Callable[[str], None],
+) -> Result | None:
+    """Return what a compile function makes of a source; None after telling why it cannot."""
+    try:
+        return compile(source, known)
+    except TemplateError as error:
+        refuse(str(error))
+        return None
+
+
+def longest_bytes(text: Text, sizes: Mapping[str, int]) -> int:
+    """Return how many bytes the text can have, given those of the longest value of each name."""
+    return sum(
+        sizes[part] if index % 2 else len(os.fsencode(part)) for index, part in enumerate(text)
+    )
 
 
 def written(text: Text) -> str:

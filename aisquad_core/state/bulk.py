@@ -29,10 +29,7 @@ MAX_ROWS = 512
 _KEY_WIDTH = 5
 """Values of a row before those of the columns."""
 
-_EXPRESSIONS = {
-    "tries": "CASE WHEN {0} IS NULL THEN w.tries ELSE json_insert(w.tries, '$[#]', json({0})) END"
-}
-"""How a column is computed from its value, where it is not the value itself."""
+_APPEND = "{0} = CASE WHEN {1} IS NULL THEN w.{0} ELSE json_insert(w.{0}, '$[#]', json({1})) END"
 
 _STORED = """
 SELECT json_group_array(json_array(v.key, w.version, w.status))
@@ -47,7 +44,7 @@ class BulkUpdate:
     """One way to change work items: which columns get the values of a row."""
 
     columns: tuple[str, ...]
-    """Those after the status; to `tries` a value is appended, unless it is None."""
+    """Those after the status. `name+`: the value is appended to a JSON list, unless it is None."""
 
     def run(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
         """Change all rows whose item exists if all of those can be changed, else none.
@@ -140,7 +137,9 @@ def _statement(columns: tuple[str, ...], count: int) -> str:
     """
     marks = f"({','.join('?' * (_KEY_WIDTH + len(columns)))})"
     sets = ", ".join(
-        f"{column} = {_EXPRESSIONS.get(column, '{0}').format(f'v.column{place}')}"
+        (_APPEND if column.endswith("+") else "{0} = {1}").format(
+            column.removesuffix("+"), f"v.column{place}"
+        )
         for place, column in enumerate(columns, start=_KEY_WIDTH + 1)
     )
     return (

@@ -17,7 +17,6 @@ from aisquad_core.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import Self
 
 T = TypeVar("T")
@@ -67,17 +66,13 @@ class ThreadConnection(aiosqlite.Connection):
     """An aiosqlite connection, in autocommit mode, that runs whole functions on its thread.
 
     Args:
-        database: A path, or a URI if `is_uri`.
-        is_uri: Whether `database` is a URI.
+        uri: Of the database, as SQLite takes it.
         prepare: Called with the new connection on its thread, before anyone else sees it.
     """
 
-    def __init__(
-        self, database: Path | str, *, is_uri: bool, prepare: Callable[[sqlite3.Connection], None]
-    ) -> None:
+    def __init__(self, uri: str, *, prepare: Callable[[sqlite3.Connection], None]) -> None:
         self._hops: deque[Callable[[], None]] = deque()
-        self._database = database
-        self._is_uri = is_uri
+        self._uri = uri
         self._prepare = prepare
         self._sqlite: sqlite3.Connection | None = None
         self._is_open = False
@@ -106,8 +101,8 @@ class ThreadConnection(aiosqlite.Connection):
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._database,
-            uri=self._is_uri,
+            self._uri,
+            uri=True,
             isolation_level=None,
             check_same_thread=False,
             factory=_HopConnection,

@@ -45,7 +45,7 @@ class PooledReader(ThreadConnection):
         self._path = path
         self._kind = database
         self._identity: tuple[int, int] | None = None
-        super().__init__(f"{path.absolute().as_uri()}?mode=ro", is_uri=True, prepare=self._check)
+        super().__init__(f"{path.absolute().as_uri()}?mode=ro", prepare=self._check)
 
     def _check(self, connection: sqlite3.Connection) -> None:
         self._identity = self._identify()

@@ -1,20 +1,17 @@
-"""Between the model and rows of the work state: which column holds what, and how.
+"""Between work items and rows of `work_items`: which column holds what, and how.
 
 Times are ISO 8601 text in UTC of fixed width, so that their order as text is their order in time.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aisquad_core.api import ItemView
 from aisquad_core.model import (
     TRANSITIONS,
-    ConvoyRecord,
-    ConvoyStatus,
     StopReason,
     Try,
     WorkItem,
@@ -48,7 +45,7 @@ RUN_UPDATE = BulkUpdate(
         "reason",
         "started_at",
         "finished_at",
-        "tries",
+        "tries+",
         "updated_at",
     )
 )
@@ -74,7 +71,7 @@ ITEM_UPDATE = BulkUpdate(
         "artifacts",
         "dependencies",
         "operation",
-        "all_tries",
+        "tries",
         "updated_at",
     )
 )
@@ -99,31 +96,10 @@ VIEW_COLUMNS = (
     "id, convoy_id, status, agent_id, attempt, retries, priority, position, version, created_at,"
     " updated_at, started_at, finished_at, exit_code, error, reason"
 )
-CONVOY_COLUMNS = ", ".join(field.name for field in fields(ConvoyRecord))
 RUN_COLUMNS = (
     "id, status, version, agent_id, priority, position, attempt, token, boot_id, stopping,"
-    " started_at, dependencies, operation"
+    " started_at, dependencies, operation, retries, reason"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineFacts:
-    """What an engine tells commands in other processes about itself."""
-
-    pid: int
-    boot_id: str
-    version: str
-    started_at: datetime
-    parallelism: int
-    baseline: int
-    max: int
-    auto: bool
-    """False while pinned by hand or with auto tuning off."""
-    throttle: float
-    """0 (none) to 1."""
-    reason: str
-    """Why the semaphore has its size, in words."""
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +119,11 @@ class RunRow:
     started_at: datetime | None
     dependencies: tuple[str, ...]
     operation: str | None
-    """For `decode_operation`; None for an async callable."""
+    """For `decode_operation`; None if nobody wrote it down."""
+    retries: int
+    reason: str | None
+    retries: int
+    reason: str | None
 
 
 def stamp(at: datetime) -> str:
@@ -169,23 +149,14 @@ def parse_stamp(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def words(text: str | None) -> str | None:
+def words(text: str) -> str:
     """Return text for people as SQLite can hold it: what is not Unicode is shown escaped."""
-    if text is None or text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def _path_value(path: str | None) -> str | bytes | None:
-    """Return a path (`os.fsdecode`d) as text, or as its bytes if it is not UTF-8."""
-    try:
-        return path if path is None or path.encode() else path
-    except UnicodeEncodeError:
-        return os.fsencode(path or "")
-
-
-def _path(value: str | bytes | None) -> str | None:
-    return os.fsdecode(value) if isinstance(value, bytes) else value
+def words_or_none(text: str | None) -> str | None:
+    """Return text for people as SQLite can hold it, None as None."""
+    return None if text is None else words(text)
 
 
 def encode_try(ended: Try) -> str:
@@ -265,8 +236,8 @@ def _mutable_values(item: WorkItem) -> Row:
         item.boot_id,
         None if item.stopping is None else item.stopping.value,
         item.exit_code,
-        words(item.error),
-        words(item.reason),
+        words_or_none(item.error),
+        words_or_none(item.reason),
         stamp_or_none(item.started_at),
         stamp_or_none(item.finished_at),
         encode_json(item.context) if item.context else "{}",
@@ -286,7 +257,7 @@ INSERTED_COLUMNS = (
     "created_at",
     "updated_at",
     "position",
-    *(column.removeprefix("all_") for column in ITEM_UPDATE.columns[:-1]),
+    *ITEM_UPDATE.columns[:-1],
 )
 """Of a new item, after its place."""
 
@@ -376,80 +347,6 @@ def run_row_from_row(row: Sequence[Any]) -> RunRow:
         started_at=parse_stamp(row[10]),
         dependencies=() if row[11] == "[]" else tuple(decode_json(row[11])),
         operation=row[12],
-    )
-
-
-def convoy_row(record: ConvoyRecord) -> Row:
-    """Return a convoy's values for `CONVOY_COLUMNS`."""
-    return (
-        record.id,
-        words(record.name),
-        record.status.value,
-        stamp(record.created_at),
-        stamp(record.updated_at),
-        stamp_or_none(record.started_at),
-        stamp_or_none(record.finished_at),
-        record.total,
-        record.stop_on_first_failure,
-        record.timeout_s,
-        _path_value(record.source),
-        _path_value(record.cwd),
-        None if record.stopping is None else record.stopping.value,
-        words(record.reason),
-        record.is_local,
-    )
-
-
-def convoy_from_row(row: Sequence[Any]) -> ConvoyRecord:
-    """Return the convoy of a row of `CONVOY_COLUMNS`."""
-    return ConvoyRecord(
-        id=row[0],
-        name=row[1],
-        status=ConvoyStatus(row[2]),
-        created_at=datetime.fromisoformat(row[3]),
-        updated_at=datetime.fromisoformat(row[4]),
-        started_at=parse_stamp(row[5]),
-        finished_at=parse_stamp(row[6]),
-        total=row[7],
-        stop_on_first_failure=bool(row[8]),
-        timeout_s=row[9],
-        source=_path(row[10]),
-        cwd=_path(row[11]),
-        stopping=None if row[12] is None else StopReason(row[12]),
-        reason=row[13],
-        is_local=bool(row[14]),
-    )
-
-
-def engine_row(facts: EngineFacts) -> Row:
-    """Return the engine's values, in the order of its fields."""
-    return (
-        facts.pid,
-        facts.boot_id,
-        facts.version,
-        stamp(facts.started_at),
-        facts.parallelism,
-        facts.baseline,
-        facts.max,
-        facts.auto,
-        facts.throttle,
-        words(facts.reason),
-        stamp(facts.updated_at),
-    )
-
-
-def engine_from_row(row: Sequence[Any]) -> EngineFacts:
-    """Return the facts of a row in the order of its fields."""
-    return EngineFacts(
-        pid=row[0],
-        boot_id=row[1],
-        version=row[2],
-        started_at=datetime.fromisoformat(row[3]),
-        parallelism=row[4],
-        baseline=row[5],
-        max=row[6],
-        auto=bool(row[7]),
-        throttle=row[8],
-        reason=row[9],
-        updated_at=datetime.fromisoformat(row[10]),
+        retries=row[13],
+        reason=row[14],
     )

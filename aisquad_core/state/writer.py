@@ -178,7 +178,8 @@ class Writer:
         self._idle: asyncio.Future[None] | None = None
         """Done when a batch is there; None while the writer is at work."""
         self._is_closing = False
-        self._loop = asyncio.get_running_loop()
+        self._identities: dict[Path, tuple[int, int]] = {}
+        """Device and inode of the database and its WAL as they are open."""
 
     async def open(self) -> None:
         """Connect and bring the schema up to date.
@@ -187,6 +188,7 @@ class Writer:
             NewerSchemaError: The database is from a newer aisquad.
             StorageError: It cannot be opened.
         """
+        self._loop = asyncio.get_running_loop()
         try:
             await self._connect()
         except sqlite3.Error as error:
@@ -230,6 +232,25 @@ class Writer:
         future: asyncio.Future[T] = self._loop.create_future()
         batch.jobs.append(Job(function, future))
         return future
+
+    @property
+    def newest_stamp(self) -> datetime:
+        """The `updated_at` of the change that was queued last."""
+        return self._queue[-1].opened_at
+
+    def check_identity(self) -> str | None:
+        """Compare the open files with those at their paths now (blocking).
+
+        Returns:
+            None, or in words which file was moved or deleted: commits go nowhere then.
+        """
+        for path, identity in self._identities.items():
+            try:
+                if _identify(path) != identity:
+                    return f"{path} was replaced by another file"
+            except FileNotFoundError:
+                return f"{path} was moved or deleted"
+        return None
 
     def _open_batch(self) -> Batch:
         if self._is_closing:
@@ -286,7 +307,11 @@ class Writer:
             await self._disconnect()
 
     async def _connect(self) -> ThreadConnection:
-        connection = ThreadConnection(self._path, is_uri=False, prepare=self._prepare)
+        # Opened again after a failure, it must be the same file, and never a new one.
+        mode = "rw" if self._identities else "rwc"
+        connection = ThreadConnection(
+            f"{self._path.absolute().as_uri()}?mode={mode}", prepare=self._prepare
+        )
         self._connection = await connection.open()
         return connection
 
@@ -309,3 +334,13 @@ class Writer:
             if wanted is not None and rows != [(wanted,)]:
                 raise StorageError(f"{self._path}: SQLite refuses PRAGMA {pragma}: {rows}")
         migrate(connection, self._path, "workstate")
+        wal_path = self._path.with_name(f"{self._path.name}-wal")
+        identity = _identify(self._path)
+        if self._identities.setdefault(self._path, identity) != identity:
+            raise StorageError(f"{self._path} was replaced by another file")
+        self._identities[wal_path] = _identify(wal_path)
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino

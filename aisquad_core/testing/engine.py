@@ -7,6 +7,7 @@ pretended; a resize comes when the test says so.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from dataclasses import replace
@@ -26,6 +27,7 @@ from aisquad_core.api import (
 )
 from aisquad_core.errors import EngineStoppedError, InputError
 from aisquad_core.events import EventHub
+from aisquad_core.execution.queries import preview
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey, WorkStatus
 from aisquad_core.spec import SpecSource, plan
 from aisquad_core.testing.clock import FakeClock
@@ -250,12 +252,12 @@ class FakeEngine:
     async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
         """Say what a launch would run."""
         self._check_running()
-        return make_preview(source, agents=self._agents, cwd=cwd, limit=limit)
+        return await asyncio.to_thread(preview, source, agents=self._agents, cwd=cwd, limit=limit)
 
     async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
         """Take a convoy and let it start; return its id."""
         self._check_running()
-        convoy = plan(source, agents=self._agents, cwd=cwd)
+        convoy = await asyncio.to_thread(plan, source, agents=self._agents, cwd=cwd)
         return self.add_convoy(
             convoy.name,
             convoy.operations(),

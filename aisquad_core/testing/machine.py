@@ -6,8 +6,8 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
-from aisquad_core.version import __version__
 from aisquad_core.api import EngineState, EngineView, Load, NodeView, Resized, Sampled
+from aisquad_core.version import __version__
 
 if TYPE_CHECKING:
     from aisquad_core.api import StatusCounts

@@ -25,14 +25,14 @@ class ScriptedOutcome:
 def run_as_shell(operation: Operation, attempt: int) -> ScriptedOutcome:
     """Do what a shell would do with a few commands, `;` between them.
 
-    Knows `false`, `exit N`, `sleep N`, `echo …` and `test $AISQUAD_ATTEMPT -ge N`; any other
+    Knows `false`, `exit N`, `sleep N`, `echo …`, `test N -ge M` and $AISQUAD_ATTEMPT; any other
     command succeeds.
     """
     argv = operation.argv
     line = argv[2] if len(argv) > 2 and argv[1] == "-c" else " ".join(argv)
     duration_s, exit_code = _DURATION_S, 0
     lines: list[str] = []
-    for command in line.split(";"):
+    for command in line.replace("$AISQUAD_ATTEMPT", str(attempt)).split(";"):
         exit_code = 0
         match command.split():
             case ["false"]:
@@ -44,6 +44,6 @@ def run_as_shell(operation: Operation, attempt: int) -> ScriptedOutcome:
                 duration_s += float(seconds)
             case ["echo", *words]:
                 lines.append(" ".join(words))
-            case ["test", "$AISQUAD_ATTEMPT", "-ge", least]:
-                exit_code = int(attempt < int(least))
+            case ["test", number, "-ge", least]:
+                exit_code = int(int(number) < int(least))
     return ScriptedOutcome(duration_s=duration_s, exit_code=exit_code, lines=tuple(lines))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from aisquad_core.version import __version__
-from aisquad_tui.cli import options
+from aisquad_tui.cli import options  # noqa: TC001  # typer reads the annotations
 from aisquad_tui.cli.config import config
 from aisquad_tui.cli.init import init
 from aisquad_tui.cli.items import items

@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-import typer
+import typer  # noqa: TC002  # typer reads the annotations
 
 from aisquad_core.errors import AISquadError
 from aisquad_tui.cli import session

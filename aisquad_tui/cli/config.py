@@ -40,8 +40,9 @@ def config(
 ) -> None:
     """Show every setting and where it came from.
 
-    It also tells which agents are installed. Settings come, the later over the earlier, from the defaults, ~/.config/aisquad/aisquad.toml,
-    the project's aisquad.toml, AI_SQUAD_* variables and the command line.
+    It also tells which agents are installed. Settings come, the later over the earlier, from the
+    defaults, ~/.config/aisquad/aisquad.toml, the project's aisquad.toml, AI_SQUAD_* variables and
+    the command line.
     """
     terminal = open_terminal(color=color)
 

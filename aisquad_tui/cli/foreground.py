@@ -42,6 +42,7 @@ class Foreground:
         self._clock = clock
         self._grace_s = grace_s
         self._stops: list[StopMode] = []
+        self._begun = asyncio.Event()
         self._failures: asyncio.Queue[ItemView] = asyncio.Queue(_MOST_TAILS_WAITING)
         self.progress = Progress()
 
@@ -75,6 +76,7 @@ class Foreground:
                 self.progress.begin(ids, snapshot)
                 self._show(lambda: self._reporter.begin(self.progress))
                 self._show(lambda: self._reporter.event(snapshot))
+                self._begun.set()
                 if self.progress.is_over():
                     return
                 async for event in events:
@@ -115,6 +117,7 @@ class Foreground:
         return next((line for line in reversed(lines) if line.strip()), None)
 
     async def _tick(self) -> None:
+        await self._begun.wait()
         while True:
             self._show(lambda: self._reporter.tick(self.progress))
             await self._clock.sleep(_FRAME_S)

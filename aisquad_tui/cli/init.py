@@ -83,7 +83,7 @@ needs = ["machine"]
 for_each = { level = ["1", "2", "3", "4", "5", "6", "7", "8", "9"] }
 run = "od -An -tx1 -N4000000 /dev/urandom | gzip -{level} | wc -c"
 
-# It waits for all of them. Work for an agent has `agent = "…"` and `prompt = "…"` in place of `run`.
+# It waits for all of them. Work for an agent has `agent` and `prompt` in place of `run`.
 [[operations]]
 id = "report"
 needs = ["find-{tool}", "measure-{folder}", "gzip-{level}"]

@@ -139,6 +139,9 @@ def run(
         if source is not None and is_dry:
             return show_plan(source, settings, terminal, parallelism=parallelism, is_json=as_json)
 
+        if source is not None:
+            session.check(source, settings, str(Path.cwd()))
+
         async def run_convoy() -> int:
             return await attend(
                 settings,

@@ -60,11 +60,22 @@ def parse_duration(text: str) -> float:
     return settings.parse_duration(text)
 
 
-def preview(source: ConvoySource, settings: Settings, cwd: str) -> Preview:
-    """Say everything that a launch from a folder would run (blocking)."""
+def check(source: ConvoySource, settings: Settings, cwd: str) -> None:
+    """Refuse what cannot be launched from a folder, before anything is written (blocking).
+
+    Raises:
+        SpecError: The source has problems.
+    """
     from aisquad_core import spec
 
-    return spec.preview(source, agents=settings.agents, cwd=cwd, limit=spec.MAX_OPERATIONS)
+    spec.plan(source, agents=settings.agents, cwd=cwd)
+
+
+def preview(source: ConvoySource, settings: Settings, cwd: str) -> Preview:
+    """Say everything that a launch from a folder would run (blocking)."""
+    from aisquad_core import connect, spec
+
+    return connect.preview(source, settings, cwd=cwd, limit=spec.MAX_OPERATIONS)
 
 
 def open_reader(settings: Settings) -> AbstractAsyncContextManager[WorkReader]:

@@ -32,19 +32,22 @@ def document(value: Json) -> str:
 
 def plain(value: object) -> Json:
     """Return frozen data as JSON: field names as they are, stamps in ISO 8601 UTC."""
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(entry) for entry in value]
-    return str(value)
+    match value:
+        case Enum():
+            shape = plain(value.value)
+        case None | str() | int() | float():
+            shape = value
+        case datetime():
+            shape = value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case Mapping():
+            shape = {str(key): plain(entry) for key, entry in value.items()}
+        case list() | tuple():
+            shape = [plain(entry) for entry in value]
+        case _ if is_dataclass(value):
+            shape = {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        case _:
+            shape = str(value)
+    return shape
 
 
 def record(value: object) -> dict[str, Json]:

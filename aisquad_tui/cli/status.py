@@ -43,3 +43,30 @@ def status(
         return Status.OK
 
     conclude(show_status)
+
+
+def _lines(engine: EngineStatus, terminal: Terminal) -> list[str]:
+    out = terminal.out
+    if engine.pid is None:
+        head = out.ink("no engine runs", Ink.DIM)
+        pairs = [("at once", f"{engine.baseline} to {engine.max} when one does")]
+    else:
+        head = out.ink(f"engine {engine.pid}", Ink.STRONG)
+        if engine.started_at is not None:
+            up_s = (datetime.now(UTC) - engine.started_at).total_seconds()
+            started = moment(engine.started_at, is_utc=terminal.is_utc)
+            head += f" since {started} ({duration(up_s)})"
+        how = f"auto, {engine.baseline} to {engine.max}" if engine.auto else "pinned"
+        load = f"CPU {engine.cpu_percent:.0f} %, memory {engine.memory_percent:.0f} %"
+        pairs = [
+            ("at once", f"{engine.parallelism} ({how}): {one_line(engine.reason)}"),
+            ("load", load),
+        ]
+        if engine.throttle > 0:
+            pairs.append(("throttle", f"{engine.throttle:.2f}"))
+    pairs += [
+        ("work", f"{count(engine.running)} running, {count(engine.queued)} queued"),
+        ("state", one_line(engine.state_dir)),
+        ("version", f"aisquad {engine.version}, SQLite {engine.sqlite_version}"),
+    ]
+    return [head, *facts(pairs)]

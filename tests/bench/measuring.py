@@ -55,7 +55,6 @@ def peak_rss_mb() -> float:
 def print_result(result: Mapping[str, object]) -> None:
     """Print a benchmark's last line: one JSON object, its figures rounded."""
     rounded = {
-        key: round(value, 3) if isinstance(value, float) else value
-        for key, value in result.items()
+        key: round(value, 3) if isinstance(value, float) else value for key, value in result.items()
     }
     print(json.dumps(rounded))

@@ -41,9 +41,7 @@ class World:
     def source(self, *operations: dict[str, object], **convoy: object) -> SpecSource:
         """Write a convoy file; an operation is its table, with `id` and `run`."""
         text = json.dumps({"name": "work", **convoy, "operations": operations})
-        return SpecSource(
-            text=text, format=SpecFormat.JSON, origin="work.json", base_dir=self.cwd
-        )
+        return SpecSource(text=text, format=SpecFormat.JSON, origin="work.json", base_dir=self.cwd)
 
     async def launch(self, *operations: dict[str, object], **convoy: object) -> str:
         """Launch a convoy; see `source`."""

@@ -45,11 +45,11 @@ async def running(
         yield engine
 
 
-async def launch(engine: Engine, folder: Path, *operations: dict[str, object], **top: object) -> str:
+async def launch(
+    engine: Engine, folder: Path, *operations: dict[str, object], **top: object
+) -> str:
     text = json.dumps({"name": "work", "operations": operations, **top})
-    source = SpecSource(
-        text=text, format=SpecFormat.JSON, origin="work.json", base_dir=str(folder)
-    )
+    source = SpecSource(text=text, format=SpecFormat.JSON, origin="work.json", base_dir=str(folder))
     return await engine.launch(source, env={"PATH": os.environ["PATH"]}, cwd=str(folder))
 
 
@@ -138,7 +138,9 @@ async def test_an_agents_max_parallel_is_never_exceeded(tmp_path: Path) -> None:
 
 async def test_an_operation_over_its_time_is_ended_and_fails(tmp_path: Path) -> None:
     async with running(tmp_path) as engine:
-        convoy_id = await launch(engine, tmp_path, {"id": "slow", "run": "sleep 60", "timeout": 0.2})
+        convoy_id = await launch(
+            engine, tmp_path, {"id": "slow", "run": "sleep 60", "timeout": 0.2}
+        )
         await engine.wait([convoy_id])
         item = (await items(engine, convoy_id))["slow"]
     assert item.status is WorkStatus.FAILED
@@ -193,12 +195,12 @@ async def test_a_detached_operation_is_adopted_by_the_next_engine(tmp_path: Path
         convoy_id = await launch(
             engine,
             tmp_path,
-            {"id": "long", "run": "until [ -e go ]; do sleep 0.02; done; exit 7"},
+            {"id": "long", "run": "touch on; until [ -e go ]; do sleep 0.02; done; exit 7"},
             {"id": "after", "run": "true", "needs": ["long"]},
         )
 
         async def runs() -> bool:
-            return (await items(engine, convoy_id))["long"].status is WorkStatus.IN_PROGRESS
+            return (tmp_path / "on").exists()
 
         await until(engine, runs)
         await engine.stop(StopMode.DETACH)
@@ -294,8 +296,10 @@ async def test_callables_run_and_their_errors_are_outcomes(tmp_path: Path) -> No
 
 async def test_cancelling_a_callable_cancels_its_await(tmp_path: Path) -> None:
     events = []
+    has_begun = asyncio.Event()
 
     async def endless() -> None:
+        has_begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -306,10 +310,7 @@ async def test_cancelling_a_callable_cancels_its_await(tmp_path: Path) -> None:
             "calls", [Operation(id="endless")], {"endless": endless}, env={}, cwd=str(tmp_path)
         )
 
-        async def runs() -> bool:
-            return (await items(engine, convoy_id))["endless"].status is WorkStatus.IN_PROGRESS
-
-        await until(engine, runs)
+        await has_begun.wait()
         await engine.cancel([ItemKey(convoy_id, "endless")])
         assert (await items(engine, convoy_id))["endless"].status is WorkStatus.CANCELLED
     assert events == ["cancelled"]

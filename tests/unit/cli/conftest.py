@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisquad_core.api import ItemFilter
+    from aisquad_core.connect import EngineStatus
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -75,6 +76,7 @@ class FakeReader:
     rows: list[ItemView] = field(default_factory=list)
     output: dict[str, bytes] = field(default_factory=dict)
     """By item id."""
+    engine: EngineStatus | None = None
     page_size: int = 1_000
     """Most items of one page, whatever is asked for."""
 
@@ -148,6 +150,10 @@ class FakeReader:
 
     async def complete(self, prefix: str) -> tuple[str, ...]:
         return tuple(row.id for row in self.rows if row.id.startswith(prefix))
+
+    async def status(self) -> EngineStatus:
+        assert self.engine is not None
+        return self.engine
 
     def _one(self, found: list[str], wanted: str) -> str:
         if len(found) != 1:

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +17,7 @@ from aisquad_core.errors import EngineRunningError, NoEngineError, StorageError
 from aisquad_tui.cli import session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from aisquad_core.api import ConvoyView, ItemView
@@ -51,7 +50,9 @@ def test_help_imports_neither_the_engine_nor_rich() -> None:
         "import sys; from aisquad_tui.cli import main; main(['--help']); "
         "print(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     loaded = set(done.stderr.split())
     heavy = {"aiosqlite", "sqlite3", "psutil", "yaml", "rich", "aisquad_core.engine"}
     assert not loaded & heavy
@@ -67,10 +68,8 @@ def test_other_systems_are_refused_in_one_sentence(
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    @asynccontextmanager
-    async def open_reader(settings: object) -> AsyncIterator[None]:
+    def open_reader(settings: object) -> None:
         raise error
-        yield
 
     monkeypatch.setattr(session, "open_reader", open_reader)
 
@@ -87,7 +86,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (BrokenPipeError(32, "Broken pipe"), 141, ""),
     ],
 )
-def test_errors_are_sentences_with_a_status_of_their_own(
+def test_errors_are_sentences_with_a_status_of_their_own(  # noqa: PLR0917  # one case
     aisquad: Aisquad,
     reader: FakeReader,
     monkeypatch: pytest.MonkeyPatch,
@@ -135,7 +134,8 @@ def test_config_shows_no_secret_of_an_agent(
     aisquad: Aisquad, reader: FakeReader, tmp_path: Path
 ) -> None:
     (tmp_path / "aisquad.toml").write_text(
-        '[agents.engineer]\ncommand = ["sh", "{prompt}"]\nenv = { KEY = "s3cret" }\nmax_parallel = 3\n'
+        '[agents.engineer]\ncommand = ["sh", "{prompt}"]\nmax_parallel = 3\n'
+        'env = { KEY = "s3cret" }\n'
     )
     ran = aisquad("config")
     assert "engineer" in ran.out

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Recorder:
     """A reporter that remembers."""
 
-    begun: bool = False
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
     events: list[Snapshot | Event] = field(default_factory=list)
     failures: list[tuple[str, str | None]] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Recorder:
     """Raised by every tick."""
 
     def begin(self, progress: Progress) -> None:
-        self.begun = True
+        self.begun.set()
 
     def event(self, event: Snapshot | Event) -> None:
         self.events.append(event)
@@ -74,7 +74,8 @@ class StoppingEngine(FakeEngine):
 
 @pytest.fixture
 async def engine() -> AsyncIterator[StoppingEngine]:
-    async with StoppingEngine() as running:
+    running = StoppingEngine()
+    async with running:
         yield running
 
 
@@ -104,10 +105,8 @@ async def attended(
     async def begin() -> Sequence[str]:
         return [engine.add_convoy("nightly", operations)]
 
-    task = asyncio.create_task(foreground.run(begin))  # noqa: RUF006  # awaited by the test
-    async with asyncio.timeout(5):
-        while not recorder.begun:
-            await asyncio.sleep(0)
+    task = asyncio.create_task(foreground.run(begin))
+    await asyncio.wait_for(recorder.begun.wait(), 5)
     return foreground, task
 
 
@@ -119,9 +118,7 @@ async def advance(engine: StoppingEngine, task: asyncio.Task[None]) -> None:
     await task
 
 
-async def test_a_run_ends_with_its_convoys(
-    engine: StoppingEngine, recorder: Recorder
-) -> None:
+async def test_a_run_ends_with_its_convoys(engine: StoppingEngine, recorder: Recorder) -> None:
     foreground, task = await attended(engine, recorder, shell("a", "true"), shell("b", "true"))
     await advance(engine, task)
     [convoy] = foreground.progress.convoys
@@ -190,9 +187,7 @@ async def test_a_hangup_leaves_operations_running(
     assert silenced
 
 
-async def test_an_ignored_hangup_stays_ignored(
-    engine: StoppingEngine, recorder: Recorder
-) -> None:
+async def test_an_ignored_hangup_stays_ignored(engine: StoppingEngine, recorder: Recorder) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         foreground, task = await attended(engine, recorder, shell("a", "true"))

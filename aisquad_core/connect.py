@@ -1,0 +1,216 @@
+"""The ways to the work: a running engine's own API, or the work state alone.
+
+`open_engine` takes the state folder and runs; `open_reader` needs no engine, starts nothing and
+reads what is committed, beside an engine or without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from aisquad_core.api import ItemFilter, ItemSort
+from aisquad_core.clock import SystemClock
+from aisquad_core.execution import queries
+from aisquad_core.execution.process import LocalRunner
+from aisquad_core.execution.queries import Queries
+from aisquad_core.load.resource_monitor import SystemSampler
+from aisquad_core.model import WorkStatus
+from aisquad_core.state.folder import engine_pid
+from aisquad_core.state.reader import Reader
+from aisquad_core.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    from aisquad_core.api import (
+        ConvoyView,
+        EngineAPI,
+        ItemDetail,
+        ItemPage,
+        ItemView,
+        LogChunk,
+        Preview,
+    )
+    from aisquad_core.model import ItemKey
+    from aisquad_core.settings import Settings
+    from aisquad_core.spec import ConvoySource
+
+
+_COMPLETIONS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """The engine of a state folder as another process sees it."""
+
+    pid: int | None
+    """None: no engine runs."""
+    version: str
+    sqlite_version: str
+    state_dir: str
+    started_at: datetime | None
+    parallelism: int
+    """Operations that may run at once; 0 without an engine."""
+    baseline: int
+    max: int
+    auto: bool
+    running: int
+    queued: int
+    cpu_percent: float
+    memory_percent: float
+    throttle: float
+    reason: str
+    """Why the parallelism is what it is, in words."""
+
+
+class WorkReader(Protocol):
+    """What can be read without an engine."""
+
+    async def convoys(self) -> tuple[ConvoyView, ...]:
+        """Return all convoys, newest first."""
+        ...
+
+    async def items(
+        self,
+        filter: ItemFilter,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> ItemPage:
+        """Return one window of items; see `EngineAPI.items`."""
+        ...
+
+    async def item(self, key: ItemKey) -> ItemDetail:
+        """Return everything about one item."""
+        ...
+
+    async def log_range(
+        self,
+        key: ItemKey,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        length: int = 65_536,
+        stream: Literal["log", "result"] = "log",
+    ) -> LogChunk:
+        """Return bytes of a log; see `EngineAPI.log_range`."""
+        ...
+
+    async def resolve_convoy(self, prefix: str) -> str:
+        """Return the id of the one convoy that begins so.
+
+        Raises:
+            NotFoundError: None does, or several.
+        """
+        ...
+
+    async def resolve_item(self, text: str) -> ItemKey:
+        """Return the item that `CONVOY/ITEM`, or an item's id alone, names.
+
+        Raises:
+            NotFoundError: None is, or several could be meant.
+        """
+        ...
+
+    async def complete(self, prefix: str) -> tuple[str, ...]:
+        """Return ids of items that begin so, for a shell's completion."""
+        ...
+
+    async def status(self) -> EngineStatus:
+        """Return what is known of the engine."""
+        ...
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: Settings, *, is_resuming_all: bool = False
+) -> AsyncIterator[EngineAPI]:
+    """Run an engine on this loop for as long as the context lasts.
+
+    Args:
+        settings: What the operator set.
+        is_resuming_all: Whether convoys that were interrupted go on by themselves.
+
+    Raises:
+        EngineRunningError: Another engine holds the state folder.
+        StateFolderError: The state folder must not be used.
+    """
+    from aisquad_core.engine import Engine  # noqa: PLC0415 - commands that only read do not pay
+
+    async with Engine(settings, is_resuming=is_resuming_all) as engine:
+        yield engine
+
+
+def preview(source: ConvoySource, settings: Settings, *, cwd: str, limit: int) -> Preview:
+    """Say what a launch would run, without an engine (blocking).
+
+    Args:
+        source: The convoy file or ad-hoc command.
+        settings: Where the agents are.
+        cwd: Absolute folder where it would be launched.
+        limit: Most operations to list.
+    """
+    return queries.preview(source, agents=settings.agents, cwd=cwd, limit=limit)
+
+
+@asynccontextmanager
+async def open_reader(settings: Settings) -> AsyncIterator[WorkReader]:
+    """Read the work state, with or without an engine."""
+    async with Reader.open(settings.workstate_db) as reader:
+        yield _StoredWork(settings, reader, await asyncio.to_thread(engine_pid, settings.state_dir))
+
+
+class _StoredWork(Queries):
+    """The work state alone; knows of the engine only whether there is one."""
+
+    def __init__(self, settings: Settings, reader: Reader, pid: int | None) -> None:
+        runner = LocalRunner(settings.state_dir.absolute() / "runs", clock=SystemClock())
+        super().__init__(reader=reader, runner=runner, why=self._why_stored)
+        self._settings = settings
+        self._pid = pid
+        self.resolve_convoy = reader.resolve_convoy
+        self.resolve_item = reader.resolve_item
+
+    async def complete(self, prefix: str) -> tuple[str, ...]:
+        """Return ids of items that begin so."""
+        ids = await self._reader.item_ids(prefix, limit=_COMPLETIONS)
+        return tuple(ids)
+
+    async def status(self) -> EngineStatus:
+        """Return what the engine wrote of itself, beside the load of now."""
+        self._pid = await asyncio.to_thread(engine_pid, self._settings.state_dir)
+        facts = await self._reader.engine_facts() if self._pid is not None else None
+        counts = await self._reader.counts()
+        load = await asyncio.to_thread(SystemSampler().read)
+        return EngineStatus(
+            pid=self._pid,
+            version=facts.version if facts else __version__,
+            sqlite_version=sqlite3.sqlite_version,
+            state_dir=str(self._settings.state_dir),
+            started_at=facts.started_at if facts else None,
+            parallelism=facts.parallelism if facts else 0,
+            baseline=facts.baseline if facts else self._settings.baseline_parallelism,
+            max=facts.max if facts else self._settings.max_parallelism,
+            auto=facts.auto if facts else self._settings.enable_auto_tuning,
+            running=counts.running,
+            queued=counts.queued,
+            cpu_percent=load.cpu_percent,
+            memory_percent=load.memory_percent,
+            throttle=facts.throttle if facts else 0.0,
+            reason=facts.reason if facts else "no engine runs",
+        )
+
+    def _why_stored(self, view: ItemView) -> str | None:
+        if view.status is not WorkStatus.PENDING or view.reason is not None:
+            return None
+        if self._pid is not None:
+            return f"waits for a free slot in the engine with pid {self._pid}"
+        return f"no engine runs: `aisquad run --resume {view.convoy_id}` continues it"

@@ -1,0 +1,195 @@
+"""SQL for windows of work items: filters, sorts, and pages by key.
+
+A sort is a row of segments, each in the order of one index, so that a page costs what it shows:
+SQLite walks the index from the key of the page before. `place`, the rowid, ends every index.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from aisquad_core.api import ItemSort
+from aisquad_core.errors import InputError
+from aisquad_core.model import WorkStatus
+from aisquad_core.state.operation_text import encode_json
+from aisquad_core.state.rows import PLACE_BITS
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from aisquad_core.api import ItemFilter
+    from aisquad_core.state.bulk import SQLValue
+
+STATUS_ORDER = (
+    WorkStatus.IN_PROGRESS,
+    WorkStatus.FAILED,
+    WorkStatus.LOST,
+    WorkStatus.PENDING,
+    WorkStatus.BLOCKED,
+    WorkStatus.CANCELLED,
+    WorkStatus.SKIPPED,
+    WorkStatus.COMPLETED,
+)
+
+_COLUMNS = {
+    ItemSort.STATUS: "status",
+    ItemSort.ID: "id",
+    ItemSort.AGENT: "agent_id",
+    ItemSort.STARTED: "started_at",
+    ItemSort.FINISHED: "finished_at",
+}
+_SPARSE = frozenset({ItemSort.STARTED, ItemSort.FINISHED})
+"""Sorts by a column that may be NULL; such items come last in either direction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A part of a WHERE clause with its parameters."""
+
+    sql: str
+    parameters: tuple[SQLValue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A part of the sorted items, in the order of one index."""
+
+    condition: Condition
+    order: str
+
+
+def place_range(number: int) -> tuple[int, int]:
+    """Return the first and last place of the convoy of that number."""
+    first = -(number << PLACE_BITS)
+    return first, first + (1 << PLACE_BITS) - 1
+
+
+def filter_conditions(
+    connection: sqlite3.Connection, item_filter: ItemFilter, *, hidden: Sequence[int]
+) -> list[Condition]:
+    """Return the conditions of a filter.
+
+    Args:
+        connection: To look up the convoys' numbers.
+        item_filter: What to let through.
+        hidden: Numbers of the convoys whose items are not all in yet.
+    """
+    conditions = [
+        Condition(sql="w.place NOT BETWEEN ? AND ?", parameters=place_range(number))
+        for number in hidden
+    ]
+    if item_filter.convoy_ids:
+        numbers = connection.execute(
+            "SELECT number FROM launches WHERE convoy_id IN (SELECT value FROM json_each(?))",
+            (encode_json(item_filter.convoy_ids),),
+        ).fetchall()
+        ranges = [place_range(number) for (number,) in numbers]
+        conditions.append(
+            Condition(
+                sql=" OR ".join(["w.place BETWEEN ? AND ?"] * len(ranges)) or "FALSE",
+                parameters=tuple(bound for bounds in ranges for bound in bounds),
+            )
+        )
+    if item_filter.statuses:
+        conditions.append(_is_among("w.status", [s.value for s in item_filter.statuses]))
+    if item_filter.agent_ids:
+        conditions.append(_is_among("w.agent_id", item_filter.agent_ids))
+    if item_filter.keys:
+        conditions.append(
+            Condition(
+                sql="(w.convoy_id, w.id) IN (SELECT value->>0, value->>1 FROM json_each(?))",
+                parameters=(encode_json(item_filter.keys),),
+            )
+        )
+    if item_filter.text:
+        escaped = item_filter.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        conditions.append(
+            Condition(
+                sql=" OR ".join(f"w.{c} LIKE ? ESCAPE '\\'" for c in ("id", "error", "reason")),
+                parameters=(f"%{escaped}%",) * 3,
+            )
+        )
+    return conditions
+
+
+def segments(sort: ItemSort, *, is_reversed: bool, after: str | None) -> list[Segment]:
+    """Return what is left of the sorted items after a key, in order.
+
+    Raises:
+        InputError: `after` is no key of a page in this order.
+    """
+    direction, beyond = ("DESC", "<") if is_reversed else ("ASC", ">")
+    by_place = f"w.place {direction}"
+    value, place = (None, None) if after is None else _decode_key(after, sort)
+
+    def segment(sql: str, *parameters: SQLValue, order: str = by_place) -> Segment:
+        return Segment(condition=Condition(sql=sql, parameters=parameters), order=order)
+
+    if sort is ItemSort.POSITION:
+        return [segment("TRUE") if place is None else segment(f"w.place {beyond} ?", place)]
+    if sort is ItemSort.STATUS:
+        order = [s.value for s in (reversed(STATUS_ORDER) if is_reversed else STATUS_ORDER)]
+        if place is None:
+            return [segment("w.status = ?", status) for status in order]
+        later = order[order.index(str(value)) + 1 :]
+        return [
+            segment(f"w.status = ? AND w.place {beyond} ?", value, place),
+            *(segment("w.status = ?", status) for status in later),
+        ]
+    column = f"w.{_COLUMNS[sort]}"
+    if place is not None and value is None:
+        return [segment(f"{column} IS NULL AND w.place {beyond} ?", place)]
+    by_column = f"{column} {direction}, {by_place}"
+    known = (
+        segment(f"{column} IS NOT NULL", order=by_column)
+        if place is None
+        else segment(f"({column}, w.place) {beyond} (?, ?)", value, place, order=by_column)
+    )
+    return [known, segment(f"{column} IS NULL")] if sort in _SPARSE else [known]
+
+
+def sort_column(sort: ItemSort) -> str:
+    """Return the expression whose value begins the key of a row."""
+    return "NULL" if sort is ItemSort.POSITION else f"w.{_COLUMNS[sort]}"
+
+
+def encode_key(sort: ItemSort, value: SQLValue, place: int) -> str:
+    """Return the opaque key after which the next page begins."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((sort.value, value, place))).decode()
+
+
+def _decode_key(text: str, sort: ItemSort) -> tuple[str | None, int]:
+    try:
+        name, value, place = msgspec.json.decode(
+            base64.urlsafe_b64decode(text), type=tuple[str, str | None, int]
+        )
+    except (ValueError, binascii.Error) as error:
+        raise InputError(f"{text!r} is not the key of a page of items") from error
+    is_value_needed = sort is not ItemSort.POSITION and sort not in _SPARSE
+    if (
+        name != sort.value
+        or (is_value_needed and value is None)
+        or (sort is ItemSort.STATUS and value not in [s.value for s in WorkStatus])
+    ):
+        raise InputError(f"{text!r} is not the key of a page of items sorted by {sort.value}")
+    return value, place
+
+
+def where(conditions: Iterable[Condition]) -> tuple[str, list[SQLValue]]:
+    """Return a WHERE clause of all conditions, and its parameters."""
+    clauses: list[str] = []
+    parameters: list[SQLValue] = []
+    for condition in conditions:
+        clauses.append(f"({condition.sql})")
+        parameters += condition.parameters
+    return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), parameters
+
+
+def _is_among(column: str, values: Sequence[str]) -> Condition:
+    return Condition(sql=f"{column} IN ({','.join('?' * len(values))})", parameters=tuple(values))

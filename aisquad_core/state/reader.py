@@ -1,0 +1,393 @@
+"""Questions to the work state: over the pool of an engine, or on their own where there is none.
+
+Every answer is of one moment and of what is committed. No database yet reads as an empty one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aisquad_core.api import ItemPage, ItemSort, RelatedItem, StatusCounts
+from aisquad_core.errors import NotFoundError
+from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
+from aisquad_core.state import resolve
+from aisquad_core.state.connection_pool import ConnectionPool
+from aisquad_core.state.item_query import (
+    encode_key,
+    filter_conditions,
+    place_range,
+    segments,
+    sort_column,
+    where,
+)
+from aisquad_core.state.operation_text import decode_json, encode_json
+from aisquad_core.state.records import (
+    CONVOY_COLUMNS,
+    ENGINE_COLUMNS,
+    convoy_from_row,
+    engine_from_row,
+)
+from aisquad_core.state.rows import (
+    ITEM_COLUMNS,
+    PLACE_BITS,
+    RUN_COLUMNS,
+    VIEW_COLUMNS,
+    item_from_row,
+    run_row_from_row,
+    view_from_row,
+)
+from aisquad_core.state.schema import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from aisquad_core.api import ItemFilter, ItemView
+    from aisquad_core.model import ConvoyRecord, WorkItem
+    from aisquad_core.state.bulk import SQLValue
+    from aisquad_core.state.records import EngineFacts
+    from aisquad_core.state.rows import RunRow as RunRow
+
+T = TypeVar("T")
+
+_UNFINISHED = [status.value for status in ConvoyStatus if not status.is_final]
+
+
+class Reader:
+    """Reads the work state through a pool.
+
+    Args:
+        pool: Lends the connections; whoever made it closes it.
+    """
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path) -> AsyncIterator[Reader]:
+        """Read a database on its own, with or without an engine, whether or not it exists yet."""
+        pool = ConnectionPool(path, size=2)
+        try:
+            yield cls(pool)
+        finally:
+            await pool.close()
+
+    async def items(
+        self,
+        item_filter: ItemFilter,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+        known_total: int | None = None,
+    ) -> ItemPage:
+        """Return one window of items.
+
+        Args:
+            item_filter: Which items.
+            sort: Their order; those never started (finished) come last in either direction.
+            is_reversed: Whether the order is turned around, ties included.
+            after: `next_after` of the page before; with it a page costs the same anywhere.
+            offset: How many items to leave out at the beginning.
+            limit: How many to return at most.
+            known_total: How many fit the filter, if the caller knows: counting a million takes
+                tens of milliseconds.
+
+        Raises:
+            InputError: `after` is not the key of a page in this order.
+        """
+        parts = segments(sort, is_reversed=is_reversed, after=after)
+
+        def read(connection: sqlite3.Connection) -> ItemPage:
+            fitting = filter_conditions(connection, item_filter, hidden=_incomplete(connection))
+            total = known_total
+            if total is None:
+                clause, parameters = where(fitting)
+                [(total,)] = connection.execute(
+                    f"SELECT count(*) FROM work_items AS w {clause}", parameters
+                ).fetchall()
+            rows: list[Sequence[Any]] = []
+            left_out = offset
+            for part in parts:
+                clause, parameters = where([*fitting, part.condition])
+                found = connection.execute(
+                    f"SELECT {sort_column(sort)}, w.place, {VIEW_COLUMNS} FROM work_items AS w"
+                    f" {clause} ORDER BY {part.order} LIMIT ? OFFSET ?",
+                    (*parameters, limit + 1 - len(rows), left_out),
+                ).fetchall()
+                rows += found
+                if len(rows) > limit:
+                    break
+                if found:
+                    left_out = 0
+                elif left_out:
+                    [(skipped,)] = connection.execute(
+                        f"SELECT count(*) FROM work_items AS w {clause}", parameters
+                    ).fetchall()
+                    left_out -= skipped
+            next_after = None
+            if len(rows) > limit > 0:
+                value, place = rows[limit - 1][:2]
+                next_after = encode_key(sort, value, place)
+            views = [view_from_row(row[2:]) for row in rows[:limit]]
+            return ItemPage(
+                items=tuple(_explain_blocked(connection, views)), total=total, next_after=next_after
+            )
+
+        return await self._read(read)
+
+    async def item(self, key: ItemKey) -> WorkItem:
+        """Return one item.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        rows = await self._read(
+            lambda connection: connection.execute(
+                f"SELECT {ITEM_COLUMNS} FROM work_items WHERE convoy_id = ? AND id = ?", key
+            ).fetchall()
+        )
+        if not rows:
+            raise NotFoundError(f"no work item {key}")
+        return item_from_row(rows[0])
+
+    async def view(self, key: ItemKey) -> ItemView:
+        """Return one item as a row of a table.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+
+        def read(connection: sqlite3.Connection) -> list[ItemView]:
+            rows = connection.execute(
+                f"SELECT {VIEW_COLUMNS} FROM work_items WHERE convoy_id = ? AND id = ?", key
+            ).fetchall()
+            return _explain_blocked(connection, [view_from_row(row) for row in rows])
+
+        views = await self._read(read)
+        if not views:
+            raise NotFoundError(f"no work item {key}")
+        return views[0]
+
+    async def dependencies(self, key: ItemKey) -> tuple[RelatedItem, ...]:
+        """Return the items that this one needs, in its own order."""
+        return await self._related(
+            "SELECT w.id, w.status FROM work_items AS own, json_each(own.dependencies) AS needed"
+            " JOIN work_items AS w ON w.convoy_id = own.convoy_id AND w.id = needed.value"
+            " WHERE own.convoy_id = ? AND own.id = ? ORDER BY needed.key",
+            key,
+        )
+
+    async def dependents(self, key: ItemKey) -> tuple[RelatedItem, ...]:
+        """Return the items that need this one, in the order of their convoy."""
+        return await self._related(
+            "SELECT id, status FROM work_items WHERE convoy_id = ? AND instr(dependencies, ?)"
+            " ORDER BY place",
+            (key.convoy_id, encode_json(key.item_id)),
+        )
+
+    async def counts(self, convoy_id: str | None = None) -> StatusCounts:
+        """Return how many items of a convoy (None: of all) stand where."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+            bounds: list[tuple[int, int]] = [
+                place_range(number) for number in _incomplete(connection)
+            ]
+            conditions = " AND ".join(["place NOT BETWEEN ? AND ?"] * len(bounds)) or "TRUE"
+            if convoy_id is not None:
+                numbers = connection.execute(
+                    "SELECT number FROM launches WHERE convoy_id = ?", (convoy_id,)
+                ).fetchall()
+                if not numbers:
+                    return []
+                bounds.append(place_range(numbers[0][0]))
+                conditions += " AND place BETWEEN ? AND ?"
+            return connection.execute(
+                f"SELECT status, count(*) FROM work_items WHERE {conditions} GROUP BY status",
+                [bound for pair in bounds for bound in pair],
+            ).fetchall()
+
+        return _status_counts(await self._read(read))
+
+    async def counts_by_convoy(self) -> dict[str, StatusCounts]:
+        """Return the counts of each convoy that has items."""
+        rows = await self._read(
+            lambda connection: connection.execute(
+                "SELECT l.convoy_id, c.status, c.count FROM (SELECT -(place >> ?) AS number,"
+                " status, count(*) AS count FROM work_items GROUP BY 2, 1) AS c"
+                " JOIN launches AS l ON l.number = c.number WHERE l.is_complete",
+                (PLACE_BITS,),
+            ).fetchall()
+        )
+        by_convoy: dict[str, list[tuple[str, int]]] = {}
+        for convoy_id, status, count in rows:
+            by_convoy.setdefault(convoy_id, []).append((status, count))
+        return {convoy_id: _status_counts(counts) for convoy_id, counts in by_convoy.items()}
+
+    async def convoys(
+        self, statuses: Sequence[ConvoyStatus] = (), *, limit: int | None = None
+    ) -> list[ConvoyRecord]:
+        """Return the convoys (of these statuses, if any are named), newest first."""
+        values = [status.value for status in statuses or ConvoyStatus]
+        return await self._convoys(values, "DESC", -1 if limit is None else limit)
+
+    async def unfinished_convoys(self) -> list[ConvoyRecord]:
+        """Return the convoys that have not ended, oldest first."""
+        return await self._convoys(_UNFINISHED, "ASC", -1)
+
+    async def convoy(self, convoy_id: str) -> ConvoyRecord:
+        """Return one convoy.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        rows = await self._read(
+            lambda connection: connection.execute(
+                f"SELECT {CONVOY_COLUMNS} FROM convoys WHERE id = ?", (convoy_id,)
+            ).fetchall()
+        )
+        if not rows:
+            raise NotFoundError(f"no convoy {convoy_id}")
+        return convoy_from_row(rows[0])
+
+    async def resolve_convoy(self, prefix: str) -> str:
+        """Return the id of the one convoy that the text names or begins.
+
+        Raises:
+            NotFoundError: None fits, or more than one; says which.
+        """
+        return await self._read(lambda connection: resolve.find_convoy(connection, prefix))
+
+    async def resolve_item(self, text: str) -> ItemKey:
+        """Return the item that the text names: `CONVOY/ITEM`, each a unique prefix, or an item.
+
+        An item alone is an id, else a prefix that fits one id only, in the newest convoy that has
+        it.
+
+        Raises:
+            NotFoundError: None fits, or more than one; says which.
+        """
+        return await self._read(lambda connection: resolve.find_item(connection, text))
+
+    async def item_ids(self, prefix: str, *, limit: int) -> list[str]:
+        """Return ids that begin so, each once, in their order."""
+        return await self._read(
+            lambda connection: resolve.item_ids(connection, prefix, limit=limit)
+        )
+
+    async def complete(self, prefix: str, *, limit: int = 100) -> tuple[str, ...]:
+        """Return ids of items that begin so, for a shell's completion."""
+        return await self._read(
+            lambda connection: tuple(resolve.find_ids(connection, prefix, limit))
+        )
+
+    async def engine_facts(self) -> EngineFacts | None:
+        """Return what the present or last engine wrote about itself; None before the first."""
+        rows = await self._read(
+            lambda connection: connection.execute(f"SELECT {ENGINE_COLUMNS} FROM engine").fetchall()
+        )
+        return engine_from_row(rows[0]) if rows else None
+
+    async def run_rows(
+        self, convoy_id: str, *, page_size: int = 1_000
+    ) -> AsyncIterator[list[RunRow]]:
+        """Yield pages of what a scheduler needs to know of a convoy's items, in their order."""
+        numbers = await self._read(
+            lambda connection: connection.execute(
+                "SELECT number FROM launches WHERE convoy_id = ?", (convoy_id,)
+            ).fetchall()
+        )
+        if not numbers:
+            return
+        first, last = place_range(numbers[0][0])
+        sql = (
+            f"SELECT place, {RUN_COLUMNS} FROM work_items"
+            " WHERE place BETWEEN ? AND ? ORDER BY place LIMIT ?"
+        )
+        while True:
+            rows = await self._read(_query(sql, (first, last, page_size)))
+            if rows:
+                yield [run_row_from_row(row[1:]) for row in rows]
+            if len(rows) < page_size:
+                return
+            first = rows[-1][0] + 1
+
+    async def _convoys(
+        self, statuses: Sequence[str], direction: str, limit: int
+    ) -> list[ConvoyRecord]:
+        rows = await self._read(
+            lambda connection: connection.execute(
+                f"SELECT {CONVOY_COLUMNS} FROM convoys"
+                " WHERE status IN (SELECT value FROM json_each(?))"
+                f" ORDER BY number {direction} LIMIT ?",
+                (encode_json(statuses), limit),
+            ).fetchall()
+        )
+        return [convoy_from_row(row) for row in rows]
+
+    async def _related(self, sql: str, parameters: tuple[str, str]) -> tuple[RelatedItem, ...]:
+        rows = await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
+        return tuple(RelatedItem(id=item_id, status=WorkStatus(status)) for item_id, status in rows)
+
+    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await self._pool.run(function)
+        except FileNotFoundError:
+            return await asyncio.to_thread(_read_nothing, function)
+
+
+def _read_nothing(function: Callable[[sqlite3.Connection], T]) -> T:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, Path(":memory:"), "workstate")
+        return function(connection)
+
+
+def _query(
+    sql: str, parameters: Sequence[SQLValue]
+) -> Callable[[sqlite3.Connection], list[Sequence[Any]]]:
+    return lambda connection: connection.execute(sql, parameters).fetchall()
+
+
+def _incomplete(connection: sqlite3.Connection) -> list[int]:
+    """Return the numbers of the convoys whose items are not all in yet."""
+    rows = connection.execute("SELECT number FROM launches WHERE NOT is_complete").fetchall()
+    return [number for (number,) in rows]
+
+
+def _status_counts(rows: Iterable[tuple[str, int]]) -> StatusCounts:
+    return StatusCounts(**{WorkStatus(status).word: count for status, count in rows})
+
+
+def _explain_blocked(connection: sqlite3.Connection, views: list[ItemView]) -> list[ItemView]:
+    """Say what each blocked item needs where nothing better is known."""
+    unexplained = [v for v in views if v.status is WorkStatus.BLOCKED and v.reason is None]
+    if not unexplained:
+        return views
+    rows = connection.execute(
+        "SELECT own.convoy_id, own.id, json_group_array(w.id)"
+        " FROM json_each(?) AS v JOIN work_items AS own"
+        " ON own.convoy_id = v.value->>0 AND own.id = v.value->>1,"
+        " json_each(own.dependencies) AS needed JOIN work_items AS w"
+        " ON w.convoy_id = own.convoy_id AND w.id = needed.value"
+        " WHERE w.status <> 'completed' GROUP BY 1, 2",
+        (encode_json([(view.convoy_id, view.id) for view in unexplained]),),
+    ).fetchall()
+    needs = {(convoy_id, item_id): decode_json(ids) for convoy_id, item_id, ids in rows}
+    return [
+        _with_reason(view, needs[view.convoy_id, view.id])
+        if view.reason is None and (view.convoy_id, view.id) in needs
+        else view
+        for view in views
+    ]
+
+
+def _with_reason(view: ItemView, needs: Sequence[str]) -> ItemView:
+    rest = f" and {len(needs) - 3} more" if len(needs) > 3 else ""
+    return replace(view, reason=f"needs {', '.join(needs[:3])}{rest}")

@@ -1,0 +1,421 @@
+"""WorkState: the durable truth about convoys and work items, in one SQLite database.
+
+A change is acknowledged only once it is committed with `synchronous=FULL`; changes of many callers
+share a transaction. Every change of an item compares the version that its caller knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from aisquad_core.errors import DuplicateItemError, NotFoundError
+from aisquad_core.model import check_transition
+from aisquad_core.state.connection_pool import ConnectionPool
+from aisquad_core.state.item_query import place_range
+from aisquad_core.state.operation_text import decode_json, encode_json
+from aisquad_core.state.reader import Reader
+from aisquad_core.state.records import CONVOY_COLUMNS, ENGINE_COLUMNS, convoy_row, engine_row
+from aisquad_core.state.rows import (
+    INSERTED_COLUMNS,
+    ITEM_UPDATE,
+    PLACE_BITS,
+    PREDECESSORS,
+    RUN_UPDATE,
+    inserted_row,
+    item_update_row,
+    run_update_row,
+    stamp,
+    stamp_or_none,
+    words_or_none,
+)
+from aisquad_core.state.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from aisquad_core.clock import Clock
+    from aisquad_core.model import ConvoyRecord, ItemKey, RunUpdate, WorkItem, WorkStatus
+    from aisquad_core.state.bulk import SQLValue
+    from aisquad_core.state.records import EngineFacts
+
+T = TypeVar("T")
+
+CREATE_CHUNK = 256
+"""Items that one transaction creates: between chunks other callers' changes are committed."""
+TRANSITION_CHUNK = 500
+"""Items that one transaction moves at once."""
+
+_RUN_LANE = 0
+_ITEM_LANE = 1
+
+
+class WorkState:
+    """Creates, changes and reads work items and convoys; the only writer of its database.
+
+    Args:
+        path: The database; created if it does not exist.
+        clock: For `updated_at`.
+        pool_size: How many readers there may be.
+        use_pooling: False: every read opens a connection of its own.
+    """
+
+    def __init__(
+        self, path: Path, *, clock: Clock, pool_size: int = 20, use_pooling: bool = True
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self.pool = ConnectionPool(path, size=pool_size, is_keeping=use_pooling)
+        """The readers."""
+        self.reader = Reader(self.pool)
+        """Every question to the work state."""
+        self._writer = Writer(path, clock=clock, updates=(RUN_UPDATE, ITEM_UPDATE))
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open the database and bring its schema up to date.
+
+        Raises:
+            NewerSchemaError: It is from a newer aisquad.
+            StorageError: It cannot be opened.
+        """
+        await self._writer.open()
+        group = await self._exit.enter_async_context(asyncio.TaskGroup())
+        self._exit.push_async_callback(self._finish, group.create_task(self._writer.run()))
+        self._exit.push_async_callback(self.pool.close)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Commit what is queued and close, also when the caller failed or is cancelled."""
+        await self._exit.aclose()
+
+    async def _finish(self, writing: asyncio.Task[None]) -> None:
+        self._writer.close()
+        await _finish((writing,))
+
+    def run_update(self, update: RunUpdate) -> asyncio.Future[int]:
+        """Change what running an item changes, if its version is the expected one.
+
+        The stored status must be `previous`, too: the version implies it only for callers who
+        make no mistake, and comparing it costs nothing beside the row.
+
+        Returns:
+            A future of the new version. Once this returns, the change is made even if the
+            waiting caller is cancelled. The future may raise `ConcurrentUpdateError`,
+            `IllegalTransitionError` (the stored status is not `previous`) or `StorageError`.
+
+        Raises:
+            IllegalTransitionError: `status` does not follow from `previous`.
+        """
+        if update.previous._value_ not in PREDECESSORS[update.status._value_]:
+            check_transition(update.item_id, update.previous, update.status)
+        return self._writer.add_row(_RUN_LANE, run_update_row(update), update.expected_version + 1)
+
+    async def update(self, item: WorkItem) -> WorkItem:
+        """Store all of an item but its name, place and time of creation.
+
+        Returns:
+            The item with its new version and `updated_at`.
+
+        Raises:
+            ConcurrentUpdateError: The stored version is not the item's; nothing was changed.
+            IllegalTransitionError: The item's status does not follow from the stored one.
+            StorageError: It could not be committed.
+        """
+        committed = self._writer.add_row(_ITEM_LANE, item_update_row(item), item.version + 1)
+        updated_at = self._writer.newest_stamp
+        return replace(item, version=await committed, updated_at=updated_at)
+
+    async def get(self, key: ItemKey) -> WorkItem:
+        """Return one committed item.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        return await self.reader.item(key)
+
+    async def create(self, item: WorkItem) -> WorkItem:
+        """Add one item, with or without a convoy of its name.
+
+        Raises:
+            DuplicateItemError: The convoy has an item of that id.
+            StorageError: It could not be committed.
+        """
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT OR IGNORE INTO launches (convoy_id, is_complete) VALUES (?, 1)",
+                (item.convoy_id,),
+            )
+            [(number,)] = connection.execute(
+                "SELECT number FROM launches WHERE convoy_id = ?", (item.convoy_id,)
+            ).fetchall()
+            first, last = place_range(number)
+            [(newest, is_taken)] = connection.execute(
+                "SELECT (SELECT max(place) FROM work_items WHERE place BETWEEN ? AND ?),"
+                " EXISTS (SELECT 1 FROM work_items WHERE place = ?)",
+                (first, last, first + item.position),
+            ).fetchall()
+            place = newest + 1 if is_taken else first + item.position
+            _insert(place, [item], None, connection)
+
+        await self._writer.add_job(insert)
+        return item
+
+    async def create_convoy(self, record: ConvoyRecord, items: Iterable[WorkItem]) -> None:
+        """Add a convoy with its items, in the order of their positions; all or nothing.
+
+        Other callers' changes are committed between chunks of it. It can be seen only when all
+        of it is there; what a crash leaves of it, `delete_orphans` removes. Items get the
+        convoy's time of creation.
+
+        Raises:
+            DuplicateItemError: A convoy or item of that id exists; nothing of it stays.
+            ValueError: An item is of another convoy.
+            StorageError: It could not be committed.
+        """
+        number = await self._writer.add_job(lambda connection: _reserve(connection, record.id))
+        try:
+            place = place_range(number)[0]
+            waiting = iter(items)
+            while chunk := list(islice(waiting, CREATE_CHUNK)):
+                if any(item.convoy_id != record.id for item in chunk):
+                    raise ValueError(f"an item of another convoy was given for {record.id}")
+                await self._writer.add_job(partial(_insert, place, chunk, record.created_at))
+                place += len(chunk)
+            await self._writer.add_job(lambda connection: _publish(connection, number, record))
+        except BaseException:
+            await self._delete_launch(number)
+            raise
+
+    async def delete_orphans(self) -> int:
+        """Remove what crashes left of convoys that were being created; return how many items.
+
+        Only before anyone creates a convoy: one that is being created looks the same.
+        """
+        numbers = await self._writer.add_job(
+            lambda connection: connection.execute(
+                "SELECT number FROM launches WHERE NOT is_complete"
+            ).fetchall()
+        )
+        return sum([await self._delete_launch(number) for (number,) in numbers])
+
+    async def update_convoy(self, record: ConvoyRecord) -> None:
+        """Store all of a convoy.
+
+        Raises:
+            NotFoundError: There is none of that id.
+            StorageError: It could not be committed.
+        """
+        columns = CONVOY_COLUMNS.split(", ")[1:]
+        convoy_id, *values = convoy_row(record)
+
+        def write(connection: sqlite3.Connection) -> None:
+            sets = ", ".join(f"{column} = ?" for column in columns)
+            changed = connection.execute(
+                f"UPDATE convoys SET {sets} WHERE id = ?", (*values, convoy_id)
+            ).rowcount
+            if not changed:
+                raise NotFoundError(f"no convoy {record.id}")
+
+        await self._writer.add_job(write)
+
+    async def transition(
+        self,
+        convoy_id: str,
+        versions: Sequence[tuple[str, int]],
+        *,
+        status: WorkStatus,
+        reason: str | None,
+        finished_at: datetime | None = None,
+    ) -> list[str]:
+        """Move many items of a convoy to a status, each if its version is the expected one.
+
+        Args:
+            convoy_id: Their convoy.
+            versions: Item ids with the versions that the caller knows.
+            status: For all of them.
+            reason: Written as given.
+            finished_at: Written as given.
+
+        Returns:
+            The ids of those left alone: gone, of another version, or in a status from which the
+            wanted one does not follow.
+
+        Raises:
+            StorageError: A chunk could not be committed; earlier chunks are.
+        """
+        stale: list[str] = []
+        text = words_or_none(reason)
+        for start in range(0, len(versions), TRANSITION_CHUNK):
+            chunk = encode_json(versions[start : start + TRANSITION_CHUNK])
+            values = (status.value, text, stamp_or_none(finished_at), stamp(self._clock.now()))
+            stale += await self._writer.add_job(partial(_transition, convoy_id, chunk, values))
+        return stale
+
+    async def record_engine(self, facts: EngineFacts) -> None:
+        """Replace what the engine says about itself to commands in other processes."""
+        row = engine_row(facts)
+        await self._writer.add_job(
+            lambda connection: (
+                connection.execute(
+                    f"REPLACE INTO engine (only, {ENGINE_COLUMNS}) VALUES (1{', ?' * len(row)})",
+                    row,
+                ).rowcount
+            )
+        )
+
+    async def check_identity(self) -> str | None:
+        """Compare the open database and WAL with the files at their paths.
+
+        Returns:
+            None, or in words what is wrong: a moved or deleted database takes commits into
+            nowhere.
+        """
+        return await asyncio.to_thread(self._writer.check_identity)
+
+    async def rescue(self, target: Path) -> None:
+        """Write a copy of the database from the live connection, for when its file is gone.
+
+        Raises:
+            StorageError: It could not be written, or `target` exists.
+        """
+        await self._writer.run_outside_transaction(
+            lambda connection: connection.execute("VACUUM INTO ?", (str(target),)).fetchall()
+        )
+
+    async def _delete_launch(self, number: int) -> int:
+        """Remove a convoy that is not complete, chunk by chunk, even when cancelled."""
+        deleted = 0
+        while True:
+            deleting = self._writer.add_job(lambda connection: _delete_chunk(connection, number))
+            await _finish((deleting,))
+            count = deleting.result()
+            deleted += count
+            if count < TRANSITION_CHUNK:
+                return deleted
+
+
+async def _finish(futures: Sequence[asyncio.Future[T]]) -> None:
+    """Wait for futures to be done even when cancelled; then be cancelled."""
+    cancelled: asyncio.CancelledError | None = None
+    while not all(future.done() for future in futures):
+        try:
+            await asyncio.wait(futures)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+def _reserve(connection: sqlite3.Connection, convoy_id: str) -> int:
+    """Begin a launch; return its number."""
+    try:
+        [(number,)] = connection.execute(
+            "INSERT INTO launches (convoy_id, is_complete) VALUES (?, 0) RETURNING number",
+            (convoy_id,),
+        ).fetchall()
+    except sqlite3.IntegrityError as error:
+        raise DuplicateItemError(convoy_id) from error
+    return int(number)
+
+
+def _publish(connection: sqlite3.Connection, number: int, record: ConvoyRecord) -> None:
+    """End a launch: from now on its convoy can be seen."""
+    row = convoy_row(record)
+    connection.execute(
+        f"INSERT INTO convoys (number, {CONVOY_COLUMNS}) VALUES (?{', ?' * len(row)})",
+        (number, *row),
+    )
+    connection.execute("UPDATE launches SET is_complete = 1 WHERE number = ?", (number,))
+
+
+def _insert(
+    place: int,
+    items: Sequence[WorkItem],
+    created_at: datetime | None,
+    connection: sqlite3.Connection,
+) -> None:
+    """Add items at a place and those after it, in few statements."""
+    last_place = place_range(-(place >> PLACE_BITS))[1]
+    if place + len(items) - 1 > last_place:
+        raise ValueError(f"{items[0].convoy_id} has more than {1 << PLACE_BITS} work items")
+    created = None if created_at is None else stamp(created_at)
+    values: list[SQLValue] = []
+    for index, item in enumerate(items):
+        values += (place + index, *inserted_row(item, created or stamp(item.created_at)))
+    width = 1 + len(INSERTED_COLUMNS)
+    marks = f"({','.join('?' * width)})"
+    done = 0
+    try:
+        while done < len(items):  # powers of two, so that few different statements are prepared
+            count = 1 << ((len(items) - done).bit_length() - 1)
+            connection.execute(
+                f"INSERT INTO work_items (place, {', '.join(INSERTED_COLUMNS)})"
+                f" VALUES {','.join([marks] * count)}",
+                values[done * width : (done + count) * width],
+            )
+            done += count
+    except sqlite3.IntegrityError as error:
+        raise DuplicateItemError(_find_duplicate(connection, items)) from error
+
+
+def _find_duplicate(connection: sqlite3.Connection, items: Sequence[WorkItem]) -> str:
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen:
+            return item.id
+        seen.add(item.id)
+    [(item_id,)] = connection.execute(
+        "SELECT id FROM work_items WHERE convoy_id = ?"
+        " AND id IN (SELECT value FROM json_each(?)) LIMIT 1",
+        (items[0].convoy_id, encode_json([item.id for item in items])),
+    ).fetchall()
+    return str(item_id)
+
+
+def _transition(
+    convoy_id: str, chunk: str, values: tuple[SQLValue, ...], connection: sqlite3.Connection
+) -> list[str]:
+    """Move the items of a chunk (JSON of ids and versions); return those left alone."""
+    before = PREDECESSORS[str(values[0])]
+    [(stale,)] = connection.execute(
+        "SELECT json_group_array(v.value->>0) FROM json_each(?) AS v LEFT JOIN work_items AS w"
+        " ON w.convoy_id = ? AND w.id = v.value->>0"
+        " WHERE w.version IS NOT v.value->>1 OR NOT instr(?, w.status)",
+        (chunk, convoy_id, before),
+    ).fetchall()
+    connection.execute(
+        "UPDATE work_items AS w SET status = ?, reason = ?, finished_at = ?, updated_at = ?,"
+        " version = w.version + 1 FROM json_each(?) AS v WHERE w.convoy_id = ?"
+        " AND w.id = v.value->>0 AND w.version = v.value->>1 AND instr(?, w.status)",
+        (*values, chunk, convoy_id, before),
+    )
+    ids: list[str] = decode_json(stale)
+    return ids
+
+
+def _delete_chunk(connection: sqlite3.Connection, number: int) -> int:
+    """Remove some items of a launch that is not complete; with the last ones, the launch."""
+    count = connection.execute(
+        "DELETE FROM work_items WHERE place IN (SELECT place FROM work_items"
+        " WHERE place BETWEEN ? AND ? LIMIT ?)",
+        (*place_range(number), TRANSITION_CHUNK),
+    ).rowcount
+    if count < TRANSITION_CHUNK:
+        connection.execute("DELETE FROM launches WHERE number = ? AND NOT is_complete", (number,))
+    return count

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisquad_core.connect import EngineStatus
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Aisquad, FakeReader
+
+ENGINE = EngineStatus(
+    pid=4711,
+    version="0.1.0",
+    sqlite_version="3.40.1",
+    state_dir="/src/.ai_squad",
+    started_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    parallelism=12,
+    baseline=5,
+    max=20,
+    auto=True,
+    running=12,
+    queued=1024,
+    cpu_percent=63.2,
+    memory_percent=32.4,
+    throttle=0.0,
+    reason="CPU 63 %, memory 32 %",
+)
+
+
+@pytest.fixture
+def running(reader: FakeReader) -> FakeReader:
+    reader.engine = ENGINE
+    return reader
+
+
+def test_it_tells_how_much_runs_and_why(aisquad: Aisquad, running: FakeReader) -> None:
+    lines = aisquad("status", "--utc").out.splitlines()
+    assert lines[0].startswith("engine 4711 since 2026-01-02 03:04:05Z (")
+    assert lines[1:] == [
+        "at once  12 (auto, 5 to 20): CPU 63 %, memory 32 %",
+        "load     CPU 63 %, memory 32 %",
+        "work     12 running, 1,024 queued",
+        "state    /src/.ai_squad",
+        "version  aisquad 0.1.0, SQLite 3.40.1",
+    ]
+
+
+def test_a_pin_and_the_throttle_show(aisquad: Aisquad, running: FakeReader) -> None:
+    running.engine = replace(ENGINE, auto=False, throttle=0.854)
+    out = aisquad("status").out
+    assert "12 (pinned): " in out
+    assert "throttle  0.85" in out
+
+
+def test_without_an_engine_it_says_so(aisquad: Aisquad, running: FakeReader) -> None:
+    running.engine = replace(
+        ENGINE, pid=None, started_at=None, parallelism=0, running=0, queued=3, reason=""
+    )
+    out = aisquad("status").out
+    assert out.startswith("no engine runs\nat once  5 to 20 when one does\n")
+    assert json.loads(aisquad("status", "--json").out)["pid"] is None
+
+
+def test_as_json_it_has_the_names_that_scripts_rely_on(
+    aisquad: Aisquad, running: FakeReader
+) -> None:
+    shape = json.loads(aisquad("status", "--json").out)
+    names = (
+        "pid version sqlite_version parallelism baseline max auto running queued cpu_percent "
+        "memory_percent throttle reason"
+    )
+    assert set(names.split()) <= set(shape)
+    assert (shape["pid"], shape["auto"], shape["queued"]) == (4711, True, 1024)
