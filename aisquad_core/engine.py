@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from aisquad_core.execution.runner import Runner
     from aisquad_core.execution.scheduler import Task
     from aisquad_core.load.resource_monitor import Sampler
-    from aisquad_core.model import Operation
+    from aisquad_core.model import ConvoyRecord, Operation
     from aisquad_core.settings import Settings
     from aisquad_core.spec import ConvoySource
 
@@ -193,6 +193,8 @@ class Engine:
         self._background: list[asyncio.Task[None]] = []
         self._phase: Literal["recovering", "running", "stopping", "stopped"] = "recovering"
         self._stopped: asyncio.Event | None = None
+        self._has_loaded = asyncio.Event()
+        """Whether every convoy that earlier engines left is in memory (or never will be)."""
         self._started_at = clock.now()
         self._shown: EngineView | None = None
 
@@ -209,11 +211,13 @@ class Engine:
             await self._state.delete_orphans()
             await self._record_facts()
             await self._show_ended_convoys()
+            # Before anything can be launched, so that nothing of this engine is taken over, too.
+            unfinished = await self._state.reader.unfinished_convoys()
             await self._tasks.__aenter__()
             self._exits = stack.pop_all()
         self._background = [
             self._tasks.create_task(self._keep_ticking()),
-            self._tasks.create_task(self._take_over()),
+            self._tasks.create_task(self._take_over(unfinished)),
         ]
         return self
 
@@ -239,6 +243,7 @@ class Engine:
         if stopped.is_set():
             return
         self._phase = "stopping"
+        self._has_loaded.set()
         self._executor.close()
         self._show_engine()
         await self._steering.interrupt(
@@ -269,12 +274,13 @@ class Engine:
         for record in await reader.convoys(statuses, limit=_CONVOYS_SHOWN):
             self._picture.show_ended(view_record(record, await reader.counts(record.id)))
 
-    async def _take_over(self) -> None:
+    async def _take_over(self, unfinished: Sequence[ConvoyRecord]) -> None:
         """Load what earlier engines left and decide every start of theirs; then let work start."""
         convoys = []
-        for record in await self._state.reader.unfinished_convoys():
+        for record in unfinished:
             hold = None if self._is_resuming else _HOLD.format(record.id)
             convoys.append(await self._recovery.load(record, hold=hold))
+        self._has_loaded.set()
         for convoy in convoys:
             await self._recovery.reconcile(convoy)
         if self._phase == "recovering":
@@ -488,24 +494,24 @@ class Engine:
 
     async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
         """Cancel items or a whole convoy; see `EngineAPI.cancel`."""
-        self._check_running()
+        await self._until_loaded()
         return await self._commands.cancel(targets, grace_s=0.0 if is_kill else None)
 
     async def retry(
         self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
     ) -> Outcome:
         """Put ended items back; see `EngineAPI.retry`."""
-        self._check_running()
+        await self._until_loaded()
         return await self._commands.retry(targets, env=env)
 
     async def pause(self, convoy_id: str) -> None:
         """Start nothing more of a convoy."""
-        self._check_running()
+        await self._until_loaded()
         await self._commands.pause(convoy_id)
 
     async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
         """Let a paused or interrupted convoy start operations again."""
-        self._check_running()
+        await self._until_loaded()
         await self._commands.resume(convoy_id, env=env)
 
     async def set_parallelism(self, parallelism: int | None) -> int:
@@ -519,8 +525,13 @@ class Engine:
         self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
     ) -> tuple[ConvoyView, ...]:
         """Return the convoys when all (or one) of them have ended; see `EngineAPI.wait`."""
-        self._check_running()
+        await self._until_loaded()
         return await self._commands.wait(convoy_ids, is_any=is_any, timeout_s=timeout_s)
+
+    async def _until_loaded(self) -> None:
+        """Wait until convoys of earlier engines can be steered."""
+        await self._has_loaded.wait()
+        self._check_running()
 
     def _check_running(self) -> None:
         if self._phase in ("stopping", "stopped"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import secrets
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from aisquad_core.model import ConvoyRecord, Operation
     from aisquad_core.state.workstate import WorkState
 
+_LARGE = 1_000
+"""Operations from which a convoy is kept out of garbage collections."""
 _SUFFIX_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 """Without those that are mistaken for each other."""
 
@@ -60,6 +63,7 @@ class Admission:
         await self._state.create_convoy(record, self._items(convoy, operations, calls or {}))
         await asyncio.to_thread(self._scheduler.link, convoy)
         self._scheduler.add(convoy)
+        keep_out_of_collections(convoy)
         self._ledger.startable.set()
         return convoy
 
@@ -73,6 +77,8 @@ class Admission:
         record = convoy.record
         needs_seen: dict[tuple[str, ...], tuple[str, ...]] = {}
         for position, operation in enumerate(operations):
+            if position and position % _LARGE == 0:
+                keep_out_of_collections(convoy)
             call = calls.get(operation.id)
             needs = needs_seen.setdefault(operation.needs, operation.needs)
             status = WorkStatus.BLOCKED if needs else WorkStatus.PENDING
@@ -103,6 +109,16 @@ class Admission:
                 position=position,
                 priority=operation.priority,
             )
+
+
+def keep_out_of_collections(convoy: ConvoyState) -> None:
+    """Let the garbage collector leave out a large convoy.
+
+    Going over the tasks of 100,000 operations stalls the loop for 100 ms each time; they die by
+    their reference counts when the convoy ends. The ledger undoes this when nothing is left.
+    """
+    if len(convoy.tasks) >= _LARGE:
+        gc.freeze()
 
 
 def new_convoy_id(name: str) -> str:

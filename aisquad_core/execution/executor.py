@@ -11,7 +11,6 @@ import asyncio
 import heapq
 import os
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from aisquad_core.errors import RunnerError
@@ -69,6 +68,7 @@ class Run:
     def __init__(self, task: Task, token: str, *, started_at: datetime | None = None) -> None:
         self.task = task
         self.token = token
+        """Names the process's start; empty for an async callable."""
         self.started_at = started_at
         self.operation: Operation | None = None
         self.request: StopRequest | None = None
@@ -140,7 +140,8 @@ class ConvoyExecutor:
         self._jitter = jitter or random.Random()
         self._by_token: dict[str, Run] = {}
         self._known_environments: dict[tuple[str, str], Mapping[str, str]] = {}
-        self._timeouts: list[tuple[float, str, Run]] = []
+        self._timeouts: list[tuple[float, int, Run]] = []
+        """A heap of (when, tie-breaker, run)."""
         self._tasks = asyncio.TaskGroup()
         self._watchers: list[asyncio.Task[None]] = []
         self._dispatcher: asyncio.Task[None] | None = None
@@ -227,8 +228,12 @@ class ConvoyExecutor:
                 self._ledger.retimed.set()
                 continue
             self.last_start_s = self._clock.monotonic()
-            run = Run(task, os.urandom(8).hex())
-            self._keep(run, slot, self._run_process(run) if run.is_process else self._run_call(run))
+            if task.call is None:
+                run = Run(task, os.urandom(8).hex())
+                self._keep(run, slot, self._run_process(run))
+            else:
+                run = Run(task, "")
+                self._keep(run, slot, self._run_call(run))
             picks += 1
             if picks % _PICKS_A_PASS == 0:
                 await asyncio.sleep(0)
@@ -386,7 +391,7 @@ class ConvoyExecutor:
             previous=task.status,
             status=WorkStatus.IN_PROGRESS,
             attempt=task.attempt,
-            token=run.token if run.is_process else None,
+            token=run.token or None,
             boot_id=self._boot_id,
             stopping=stopping,
             started_at=run.started_at,
@@ -404,23 +409,29 @@ class ConvoyExecutor:
             may_retry=not task.convoy.is_closing,
         )
         finished_at = end.finished_at or self._clock.now()
-        update = replace(
-            self._running(run),
-            status=verdict.status,
-            exit_code=end.exit_code,
-            error=verdict.error,
-            finished_at=finished_at,
-        )
-        if not verdict.status.is_final:
-            update = replace(
-                update,
+        if verdict.status.is_final:
+            update = RunUpdate(
+                convoy_id=task.convoy.record.id,
+                item_id=task.item_id,
+                expected_version=task.version,
+                previous=task.status,
+                status=verdict.status,
+                attempt=task.attempt,
+                token=run.token or None,
+                boot_id=self._boot_id,
+                exit_code=end.exit_code,
+                error=verdict.error,
+                started_at=run.started_at,
+                finished_at=finished_at,
+            )
+        else:
+            update = RunUpdate(
+                convoy_id=task.convoy.record.id,
+                item_id=task.item_id,
+                expected_version=task.version,
+                previous=task.status,
+                status=verdict.status,
                 attempt=task.attempt + verdict.is_retry,
-                token=None,
-                boot_id=None,
-                exit_code=None,
-                error=None,
-                started_at=None,
-                finished_at=None,
                 ended_try=_ended_try(run, verdict.ended_as, end, verdict.error, finished_at)
                 if verdict.is_retry
                 else None,
@@ -441,7 +452,7 @@ class ConvoyExecutor:
     def _set_timeout(self, run: Run, elapsed_s: float) -> None:
         if run.operation is not None and run.operation.timeout_s is not None:
             due_s = self._clock.monotonic() + max(0.0, run.operation.timeout_s - elapsed_s)
-            heapq.heappush(self._timeouts, (due_s, run.token, run))
+            heapq.heappush(self._timeouts, (due_s, id(run), run))
             self._ledger.retimed.set()
 
     async def _keep_time(self) -> None:
@@ -492,5 +503,5 @@ def _ended_try(
         error=error,
         started_at=run.started_at,
         finished_at=finished_at,
-        token=run.token if run.is_process else None,
+        token=run.token or None,
     )

@@ -7,6 +7,7 @@ so. An item that runs is written by its own run alone, everything else goes thro
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -187,9 +188,11 @@ class Ledger:
                 stopping=None,
             )
             await self.update_convoy(convoy, ended)
-            self._scheduler.remove(convoy)
-            await self._environments.forget(convoy_id)
             self._observer.convoy_ended(convoy)
+            self._scheduler.remove(convoy)
+            if not self._scheduler.convoys:
+                gc.unfreeze()
+            await self._environments.forget(convoy_id)
 
     async def update_convoy(self, convoy: ConvoyState, record: ConvoyRecord) -> None:
         """Commit a convoy's record."""

@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from aisquad_core.errors import RunnerError
+from aisquad_core.execution.admission import keep_out_of_collections
 from aisquad_core.execution.executor import Run, StopRequest
 from aisquad_core.execution.runner import Contest, Exit, Finding
 from aisquad_core.execution.scheduler import ConvoyState, Task
@@ -90,6 +91,7 @@ class Recovery:
                     unsettled.append((task, row))
         await asyncio.to_thread(self._scheduler.link, convoy)
         self._scheduler.add(convoy)
+        keep_out_of_collections(convoy)
         convoy.is_closing = record.stopping is not None or (
             record.stop_on_first_failure
             and any(convoy.counts[status] for status in FAILURE_STATUSES)

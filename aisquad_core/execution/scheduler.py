@@ -220,10 +220,12 @@ class Scheduler:
         self.convoys[convoy.record.id] = convoy
 
     def remove(self, convoy: ConvoyState) -> None:
-        """Forget a convoy that has ended."""
+        """Forget a convoy that has ended; its cycles are broken, for frozen ones would stay."""
         del self.convoys[convoy.record.id]
         for task in convoy.tasks.values():
             task.dependents = None
+        convoy.tasks.clear()
+        convoy.ready.clear()
 
     def get(self, key: ItemKey) -> Task | None:
         """Return the task of an unfinished convoy; None when it is not in memory."""

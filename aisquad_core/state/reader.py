@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from aisquad_core.model import ConvoyRecord, WorkItem
     from aisquad_core.state.bulk import SQLValue
     from aisquad_core.state.records import EngineFacts
-    from aisquad_core.state.rows import RunRow as RunRow
+    from aisquad_core.state.rows import RunRow as RunRow  # noqa: PLC0414 - importers have it from here
 
 T = TypeVar("T")
 
@@ -280,12 +280,6 @@ class Reader:
         """Return ids that begin so, each once, in their order."""
         return await self._read(
             lambda connection: resolve.item_ids(connection, prefix, limit=limit)
-        )
-
-    async def complete(self, prefix: str, *, limit: int = 100) -> tuple[str, ...]:
-        """Return ids of items that begin so, for a shell's completion."""
-        return await self._read(
-            lambda connection: tuple(resolve.find_ids(connection, prefix, limit))
         )
 
     async def engine_facts(self) -> EngineFacts | None:

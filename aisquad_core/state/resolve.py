@@ -75,6 +75,7 @@ def item_ids(
     connection: sqlite3.Connection, prefix: str, *, limit: int = CANDIDATES_SHOWN + 1
 ) -> list[str]:
     """Return ids of items that begin so, each once, in their order."""
+    prefix = words(prefix)
     rows = connection.execute(
         "SELECT DISTINCT w.id FROM work_items AS w JOIN launches AS l USING (convoy_id)"
         " WHERE w.id BETWEEN ? AND ? AND l.is_complete ORDER BY w.id LIMIT ?",

@@ -122,8 +122,6 @@ class RunRow:
     """For `decode_operation`; None if nobody wrote it down."""
     retries: int
     reason: str | None
-    retries: int
-    reason: str | None
 
 
 def stamp(at: datetime) -> str:

@@ -62,7 +62,9 @@ class Progress:
 
     def is_over(self) -> bool:
         """Whether all convoys waited for have ended."""
-        return bool(self._ids) and all(convoy.status.is_final for convoy in self.convoys)
+        convoys = self.convoys
+        is_known = bool(convoys) and len(convoys) == len(self._ids)
+        return is_known and all(convoy.status.is_final for convoy in convoys)
 
     def begin(self, ids: Sequence[str], snapshot: Snapshot) -> None:
         """Wait for these convoys; what happened before the snapshot counts no more."""
@@ -78,7 +80,9 @@ class Progress:
         self._seq = event.seq
         match event:
             case Snapshot():
-                self._convoys = {convoy.id: convoy for convoy in event.convoys}
+                # A snapshot leaves out convoys that ended long ago.
+                kept = {id: self._convoys[id] for id in self._ids if id in self._convoys}
+                self._convoys = kept | {convoy.id: convoy for convoy in event.convoys}
                 self._take_engine(event.engine)
             case ConvoyChanged():
                 self._convoys[event.convoy.id] = event.convoy
