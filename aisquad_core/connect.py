@@ -17,7 +17,6 @@ from aisquad_core.clock import SystemClock
 from aisquad_core.execution import queries
 from aisquad_core.execution.process import LocalRunner
 from aisquad_core.execution.queries import Queries
-from aisquad_core.load.resource_monitor import SystemSampler
 from aisquad_core.model import WorkStatus
 from aisquad_core.state.folder import engine_pid
 from aisquad_core.state.reader import Reader
@@ -186,6 +185,8 @@ class _StoredWork(Queries):
 
     async def status(self) -> EngineStatus:
         """Return what the engine wrote of itself, beside the load of now."""
+        from aisquad_core.load.resource_monitor import SystemSampler  # noqa: PLC0415 - only here
+
         self._pid = await asyncio.to_thread(engine_pid, self._settings.state_dir)
         facts = await self._reader.engine_facts() if self._pid is not None else None
         counts = await self._reader.counts()

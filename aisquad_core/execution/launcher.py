@@ -13,11 +13,11 @@ import fcntl
 import hashlib
 import os
 import re
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aisquad_core.errors import RunnerError
+from aisquad_core.execution.spawn import Close, Duplicate, Open, spawn_session
 from aisquad_core.execution.tree import TOKEN_VARIABLE
 from aisquad_core.model import OutputMode
 from aisquad_core.sanitise import one_line
@@ -75,7 +75,6 @@ TRANSIENT = frozenset(
     }
 )
 """Errors for want of space, memory, descriptors or processes, which may pass."""
-_EVERY_SIGNAL = tuple(signal.valid_signals())
 
 
 def folder_name(identifier: str) -> str:
@@ -150,23 +149,13 @@ def spawn(folder: str, request: StartRequest, *, shell: str, inherited: tuple[in
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             out = LOG if operation.stdout is OutputMode.LOG else RESULT
-            files: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
-                (os.POSIX_SPAWN_DUP2, lock, 0),
-                (os.POSIX_SPAWN_OPEN, 2, f"{folder}/{LOG}", log_flags, 0o600),
-                (os.POSIX_SPAWN_DUP2, 2, 1)
-                if out == LOG
-                else (os.POSIX_SPAWN_OPEN, 1, f"{folder}/{RESULT}", log_flags, 0o600),
-                *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in inherited),
+            files = [
+                Duplicate(lock, 0),
+                Open(2, f"{folder}/{LOG}", log_flags),
+                Duplicate(2, 1) if out == LOG else Open(1, f"{folder}/{RESULT}", log_flags),
+                *map(Close, inherited),
             ]
-            return os.posix_spawn(
-                shell,
-                (*script, *operation.argv),
-                _environment(request),
-                file_actions=files,
-                setsid=True,
-                setsigdef=_EVERY_SIGNAL,
-                setsigmask=(),
-            )
+            return spawn_session(shell, (*script, *operation.argv), _environment(request), files)
         finally:
             os.close(lock)
     except (OSError, ValueError) as error:

@@ -86,7 +86,6 @@ class LocalRunner:
         self._ender = TreeEnder(clock)
         self._deaths = DeathWatch()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="aisquad-run")
-        # A spawn keeps the whole interpreter waiting; more of them at once would starve the loop.
         self._spawner = ThreadPoolExecutor(1, thread_name_prefix="aisquad-spawn")
         self._is_closed = False
 

@@ -22,7 +22,6 @@ from aisquad_core.errors import NotFoundError, SpecError
 from aisquad_core.execution.runner import StartRef
 from aisquad_core.execution.views import view_record
 from aisquad_core.model import WorkStatus
-from aisquad_core.spec import display_command, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,6 +141,8 @@ def preview(
     source: ConvoySource, *, agents: Mapping[str, AgentProfile], cwd: str, limit: int
 ) -> Preview:
     """Say what a launch would run; blocks while it expands the operations."""
+    from aisquad_core.spec import plan  # noqa: PLC0415 - commands that only read do not pay
+
     try:
         planned = plan(source, agents=agents, cwd=cwd)
     except SpecError as error:
@@ -159,6 +160,8 @@ def preview(
 
 
 def _preview_of(planned: ConvoyPlan, limit: int) -> Preview:
+    from aisquad_core.spec import display_command  # noqa: PLC0415 - as above
+
     return Preview(
         name=planned.name,
         total=planned.total,

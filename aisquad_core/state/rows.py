@@ -56,7 +56,6 @@ ITEM_UPDATE = BulkUpdate(
         "agent_id",
         "priority",
         "attempt",
-        "retries",
         "node",
         "token",
         "boot_id",
@@ -70,12 +69,11 @@ ITEM_UPDATE = BulkUpdate(
         "metadata",
         "artifacts",
         "dependencies",
-        "operation",
         "tries",
         "updated_at",
     )
 )
-"""All of an item but its name, place and time of creation."""
+"""All of an item but its name, place, time of creation and operation."""
 
 PREDECESSORS: Mapping[str, str] = {
     wanted.value: " ".join(
@@ -223,12 +221,10 @@ def item_update_row(item: WorkItem) -> Row:
 
 
 def _mutable_values(item: WorkItem) -> Row:
-    operation = item.operation
     return (
         item.agent_id,
         item.priority,
         item.attempt,
-        0 if operation is None else operation.retries,
         item.node,
         item.token,
         item.boot_id,
@@ -242,7 +238,6 @@ def _mutable_values(item: WorkItem) -> Row:
         encode_json(item.metadata) if item.metadata else "{}",
         encode_json(item.artifacts) if item.artifacts else "{}",
         encode_json(item.dependencies) if item.dependencies else "[]",
-        None if operation is None else encode_operation(operation),
         encode_json([_try_values(ended) for ended in item.tries]) if item.tries else "[]",
     )
 
@@ -255,6 +250,8 @@ INSERTED_COLUMNS = (
     "created_at",
     "updated_at",
     "position",
+    "retries",
+    "operation",
     *ITEM_UPDATE.columns[:-1],
 )
 """Of a new item, after its place."""
@@ -262,6 +259,7 @@ INSERTED_COLUMNS = (
 
 def inserted_row(item: WorkItem, created_at: str) -> Row:
     """Return a new item's values for `INSERTED_COLUMNS`."""
+    operation = item.operation
     return (
         item.convoy_id,
         item.id,
@@ -270,6 +268,8 @@ def inserted_row(item: WorkItem, created_at: str) -> Row:
         created_at,
         stamp(item.updated_at),
         item.position,
+        0 if operation is None else operation.retries,
+        None if operation is None else encode_operation(operation),
         *_mutable_values(item),
     )
 

@@ -126,7 +126,7 @@ class WorkState:
         return self._writer.add_row(_RUN_LANE, run_update_row(update), update.expected_version + 1)
 
     async def update(self, item: WorkItem) -> WorkItem:
-        """Store all of an item but its name, place and time of creation.
+        """Store all of an item but its name, place, time of creation and operation.
 
         Returns:
             The item with its new version and `updated_at`.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisquad_core.errors import RunnerError
+from aisquad_core.execution import launcher
 from aisquad_core.execution.launcher import folder_name
 from aisquad_core.execution.tree import read_row
 from aisquad_core.model import OutputMode
@@ -242,7 +243,7 @@ async def test_want_of_descriptors_is_transient(
     async with harness.runner() as runner:
         await runner.prepare(request)
         with monkeypatch.context() as patch:
-            patch.setattr(os, "posix_spawn", refuse)
+            patch.setattr(launcher, "spawn_session", refuse)
             with pytest.raises(RunnerError) as caught:
                 await runner.start(request)
     assert caught.value.is_transient
