@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
-    from aisquad_core.spec import ConvoySource
-
     from aisquad_core.errors import Problem
     from aisquad_core.model import ConvoyStatus, ItemKey, Operation, Try, WorkStatus
+    from aisquad_core.spec import ConvoySource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from aisquad_core.api import ItemFilter, ItemSort
@@ -209,9 +209,25 @@ class _StoredWork(Queries):
             reason=facts.reason if facts else "no engine runs",
         )
 
+    async def convoys(self) -> tuple[ConvoyView, ...]:
+        """Return all convoys, newest first; those that nobody works on say how to continue."""
+        views = await super().convoys()
+        if self._pid is not None:
+            return views
+        return tuple(
+            view
+            if view.status.is_final or view.reason is not None
+            else replace(view, reason=_continue(view.id))
+            for view in views
+        )
+
     def _why_stored(self, view: ItemView) -> str | None:
         if view.status is not WorkStatus.PENDING or view.reason is not None:
             return None
         if self._pid is not None:
             return f"waits for a free slot in the engine with pid {self._pid}"
-        return f"no engine runs: `aisquad run --resume {view.convoy_id}` continues it"
+        return _continue(view.convoy_id)
+
+
+def _continue(convoy_id: str) -> str:
+    return f"no engine runs: `aisquad run --resume {convoy_id}` continues it"

@@ -255,7 +255,6 @@ class EmbeddedEngine:
                     self._opened.succeed(None)
                     await self._left.wait()
             except BaseException as fault:  # kept for the callers, who are on other threads
-                self._entering = None
                 self._fault = fault
             with self._gate:
                 self._is_open = False

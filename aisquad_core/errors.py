@@ -62,7 +62,8 @@ class Problem:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         key = f" {self.key}" if self.key else ""
         operation = f' (operation "{self.operation}")' if self.operation else ""
-        return f"{place}:{key}{operation}: {self.message}"
+        where = f":{key}{operation}" if key or operation else ""
+        return f"{place}{where}: {self.message}"
 
 
 class SpecError(InputError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aisquad_core.errors import RunnerError
 from aisquad_core.execution.outcome import judge, retry_delay_s
 from aisquad_core.execution.runner import Exit, StartRef, StartRequest
-from aisquad_core.model import RunUpdate, StopReason, Try, WorkStatus
+from aisquad_core.model import FAILURE_STATUSES, RunUpdate, StopReason, Try, WorkStatus
 from aisquad_core.sanitise import one_line
 from aisquad_core.state.operation_text import decode_operation
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aisquad_core.execution.environment import EnvironmentStore
     from aisquad_core.execution.governor import Governor
     from aisquad_core.execution.ledger import Ledger
+    from aisquad_core.execution.outcome import Verdict
     from aisquad_core.execution.runner import Runner
     from aisquad_core.execution.scheduler import Scheduler, Task
     from aisquad_core.load.semaphore import AdaptiveSemaphore
@@ -253,16 +254,19 @@ class ConvoyExecutor:
     ) -> None:
         """Wait for a run's end, give its slot back, then settle."""
         task = run.task
+        verdict = None
         try:
             try:
                 end = await ending
+                if end is not None:
+                    verdict = self._judge(run, end)
             finally:
                 self._semaphore.release(slot)
                 self._scheduler.vacate(task)
                 self._ledger.startable.set()
                 self._by_token.pop(run.token, None)
             if end is not None:
-                await self.settle(run, end)
+                await self.settle(run, end, verdict)
         finally:
             task.is_live = False
             del self.runs[task]
@@ -397,8 +401,8 @@ class ConvoyExecutor:
             started_at=run.started_at,
         )
 
-    async def settle(self, run: Run, end: Exit) -> None:
-        """Commit how an attempt ended; queue its item anew if that is what follows."""
+    def _judge(self, run: Run, end: Exit) -> Verdict:
+        """Decide what the end means; if that stops the convoy, do so before the slot is free."""
         task = run.task
         verdict = judge(
             end,
@@ -408,6 +412,14 @@ class ConvoyExecutor:
             timeout=None if run.request is None else run.request.error,
             may_retry=not task.convoy.is_closing,
         )
+        if verdict.status in FAILURE_STATUSES and task.convoy.record.stop_on_first_failure:
+            task.convoy.is_closing = True
+        return verdict
+
+    async def settle(self, run: Run, end: Exit, verdict: Verdict | None = None) -> None:
+        """Commit how an attempt ended; queue its item anew if that is what follows."""
+        task = run.task
+        verdict = verdict or self._judge(run, end)
         finished_at = end.finished_at or self._clock.now()
         if verdict.status.is_final:
             update = RunUpdate(

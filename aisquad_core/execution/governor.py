@@ -77,7 +77,8 @@ class Governor:
         Raises:
             InputError: Not a whole number from 1 to 10,000.
         """
-        if parallelism is not None and not 1 <= parallelism <= _MOST_PINNED:
+        is_whole = type(parallelism) is int and 1 <= parallelism <= _MOST_PINNED
+        if parallelism is not None and not is_whole:
             raise InputError(
                 f"parallelism {parallelism}: expected a whole number from 1 to {_MOST_PINNED}"
             )

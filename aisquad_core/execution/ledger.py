@@ -164,7 +164,7 @@ class Ledger:
             freed = self._scheduler.complete(task)
             if freed:
                 await self.move(freed, WorkStatus.PENDING)
-        elif doomed := self._scheduler.doomed_by(task):
+        elif not convoy.is_closing and (doomed := self._scheduler.doomed_by(task)):
             reason = f"needs {task.item_id}, which {describe_end(task.status)}"
             await self.move(doomed, WorkStatus.SKIPPED, reason)
         if task.status in FAILURE_STATUSES and convoy.record.stop_on_first_failure:

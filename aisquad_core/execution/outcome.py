@@ -51,14 +51,14 @@ def judge(
     """
     if stopping is StopReason.CANCEL:
         return Verdict(status=WorkStatus.CANCELLED, ended_as=WorkStatus.CANCELLED, error=end.error)
-    if stopping is StopReason.INTERRUPT or not end.did_run:
+    if not end.did_run or (stopping is StopReason.INTERRUPT and end.exit_code != 0):
         return Verdict(status=WorkStatus.PENDING, ended_as=WorkStatus.PENDING)
     if stopping is StopReason.TIMEOUT:
         ended_as, error = WorkStatus.FAILED, timeout or "timed out"
+    elif end.exit_code == 0:  # also when it was interrupted: what it did is not repeated
+        return Verdict(status=WorkStatus.COMPLETED, ended_as=WorkStatus.COMPLETED)
     elif end.exit_code is None:
         ended_as, error = WorkStatus.LOST, end.error or "ended unseen"
-    elif end.exit_code == 0:
-        return Verdict(status=WorkStatus.COMPLETED, ended_as=WorkStatus.COMPLETED)
     else:
         ended_as, error = WorkStatus.FAILED, end.error or describe_exit(end.exit_code)
     is_tried_again = may_retry and attempt < max_attempts

@@ -77,7 +77,7 @@ class Queries:
         return ItemDetail(
             view=view,
             operation=item.operation,
-            cwd=item.operation.cwd if item.operation else None,
+            cwd=await self._folder_of(item),
             pid=None if item.token is None else self._runner.pid(item.token),
             token=item.token,
             tries=item.tries,
@@ -87,6 +87,11 @@ class Queries:
             metadata=item.metadata,
             artifacts=item.artifacts,
         )
+
+    async def _folder_of(self, item: WorkItem) -> str | None:
+        if item.operation is None:
+            return None
+        return item.operation.cwd or (await self._reader.convoy(item.convoy_id)).cwd
 
     async def log_range(
         self,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from aisquad_core.spec.report import KeyPath, Report, describe, show_text
-from aisquad_core.spec.source import MAX_DEPTH, MAX_VALUES, SpecFormat
+from aisquad_core.spec.source import MAX_DEPTH, MAX_OPERATIONS, MAX_VALUES, SpecFormat
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -99,9 +99,14 @@ def decode(source: SpecSource) -> dict[str, object]:
     report = report_for(source)
     if not isinstance(document, dict):
         report.add((), f"found {describe(document)}, expected a table with operations")
+        document = {}
+    operations = document.get("operations")
+    if isinstance(operations, list) and len(operations) > MAX_OPERATIONS:
+        message = f"{len(operations):,} operations; at most {MAX_OPERATIONS:,} are allowed"
+        report.add(("operations",), message)
+        report.raise_if_any()
     _check_values(document, (), report)
     report.raise_if_any()
-    assert isinstance(document, dict)
     return document
 
 

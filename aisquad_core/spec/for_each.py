@@ -29,15 +29,16 @@ class ForEach:
         self._base_dir = base_dir
         self._matches: dict[str, tuple[str, ...]] = {}
 
-    def variables(self, table: Table) -> tuple[Variable, ...]:
-        """Return the variables of an operation that have no problem."""
+    def variables(self, table: Table) -> tuple[Variable, ...] | None:
+        """Return the variables of an operation; None if there was a problem."""
         raw = table.table("for_each")
         if raw is None:
-            return ()
+            return None if "for_each" in table else ()
         if not raw:
             table.unexpected("for_each", 'at least one name, such as { file = "src/*.py" }')
-        variables = (self._variable(table, name, value) for name, value in raw.items())
-        return tuple(variable for variable in variables if variable is not None)
+        found = [self._variable(table, name, value) for name, value in raw.items()]
+        variables = tuple(variable for variable in found if variable is not None)
+        return variables if variables and len(variables) == len(found) else None
 
     def _variable(self, table: Table, name: str, value: object) -> Variable | None:
         if not _IDENTIFIER.fullmatch(name):
@@ -56,7 +57,8 @@ class ForEach:
                 if entry is None:
                     found = f"found {describe(value[index])}, expected a text or a number"
                     table.problem("for_each", found, name, index)
-            return Variable(name=name, values=tuple(entry for entry in entries if entry))
+            values = tuple(entry for entry in entries if entry is not None)
+            return Variable(name=name, values=values) if len(values) == len(value) else None
         expected = "a pattern for files or a list of texts and numbers"
         table.problem("for_each", f"found {describe(value)}, expected {expected}", name)
         return None

@@ -40,13 +40,13 @@ Need = str | Text | All
 
 
 def check_graph(
-    templates: Sequence[OperationTemplate], broken_ids: Iterable[str | None], report: Report
+    templates: Sequence[OperationTemplate], broken_ids: Iterable[str], report: Report
 ) -> Mapping[int, tuple[Need, ...]]:
     """Check ids and needs of all operations.
 
     Args:
         templates: Those without problems of their own.
-        broken_ids: Ids, as written, of those with problems; None: an id that nobody could read.
+        broken_ids: Ids, as written, of those with problems.
         report: Gets every problem.
 
     Returns:
@@ -54,7 +54,7 @@ def check_graph(
     """
     positions = _positions(templates, report)
     broken = set(broken_ids)
-    is_complete = not any(id is None or "{" in id for id in broken)
+    is_complete = not any("{" in id for id in broken)
     checker = _Checker(templates, positions, broken if is_complete else None, report)
     needs = {
         index: checker.needs(template)
@@ -106,7 +106,7 @@ class _Checker:
         self,
         templates: Sequence[OperationTemplate],
         positions: Mapping[str, int],
-        broken: set[str | None] | None,
+        broken: set[str] | None,
         report: Report,
     ) -> None:
         self._positions = positions

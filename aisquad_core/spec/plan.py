@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aisquad_core.model import Operation
     from aisquad_core.settings import AgentProfile
     from aisquad_core.spec.graph import Need
+    from aisquad_core.spec.report import KeyPath
     from aisquad_core.spec.source import ConvoySource, SpecSource
     from aisquad_core.spec.template import Command
 
@@ -163,15 +164,26 @@ def _check_ad_hoc(source: AdHocSource, report: Report) -> None:
     if len(source.inputs) > MAX_OPERATIONS:
         message = f"{len(source.inputs):,} of them; at most {MAX_OPERATIONS:,} are allowed"
         report.add(("inputs",), message)
+    for text in (source.command,) if isinstance(source.command, str) else source.command:
+        _check_argument(text, ("command",), report)
     for index, text in enumerate(source.inputs):
-        if "\0" in text:
-            message = f"{show_text(text)} holds a NUL character, which no program can be given"
-            report.add(("inputs", index), message)
+        _check_argument(text, ("inputs", index), report)
     if source.timeout_s is not None and source.timeout_s <= 0:
         report.add(("timeout",), f"found {source.timeout_s:g} s, expected more than 0 seconds")
     if not 0 <= source.retries <= MAX_RETRIES:
         message = f"found {source.retries}, expected a whole number from 0 to {MAX_RETRIES}"
         report.add(("retries",), message)
+
+
+def _check_argument(text: str, path: KeyPath, report: Report) -> None:
+    if "\0" in text:
+        problem = "holds a NUL character, which no program can be given"
+        report.add(path, f"{show_text(text)} {problem}")
+    elif not text.isascii():
+        try:
+            text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            report.add(path, f"{show_text(text)} is no text that a program can be given")
 
 
 def _ad_hoc_command(

@@ -125,8 +125,8 @@ class Reader:
         self._for_each = ForEach(folders.base_dir)
         self._defaults = _Common()
         self._total = 0
-        self.broken_ids: list[str | None] = []
-        """Ids, as written, of the tables that have problems; None: not even an id."""
+        self.broken_ids: list[str] = []
+        """Ids, as written, of the tables that have problems."""
 
     def convoy(self, document: dict[str, object]) -> Table:
         """Check the table of the convoy itself and take its defaults."""
@@ -140,7 +140,11 @@ class Reader:
         return table
 
     def templates(self, document: dict[str, object]) -> Iterator[OperationTemplate]:
-        """Yield the operations that have no problem, taking them out of the document."""
+        """Yield the operations that have no problem, taking them out of the document.
+
+        Raises:
+            SpecError: They are too many; nothing more is read.
+        """
         tables = document.get("operations")
         if not isinstance(tables, list) or not tables:
             found = describe(tables) if "operations" in document else "nothing"
@@ -153,19 +157,18 @@ class Reader:
             problems = self._report.count
             if not isinstance(raw, dict):
                 self._report.add(path, f"found {describe(raw)}, expected a table")
-                self.broken_ids.append(None)
                 continue
             id = raw["id"] if isinstance(raw.get("id"), str) else None
             table = Table(raw, path, self._report, _OPERATION_KEYS, operation=id)
             template = self._operation(table, index)
             if template is None or self._report.count > problems:
-                self.broken_ids.append(id)
+                self.broken_ids += [] if id is None else [id]
                 continue
             self._total += template.count
             if self._total > MAX_OPERATIONS:
                 message = f"{template.count:,} operations, {self._total:,} with those before"
                 table.problem("for_each", f"{message}; at most {MAX_OPERATIONS:,} are allowed")
-                return
+                self._report.raise_if_any()
             yield template
 
     def _operation(self, table: Table, index: int) -> OperationTemplate | None:
@@ -174,7 +177,7 @@ class Reader:
         own = _Common.of(table)
         common = own.over(self._defaults)
         variables = self._for_each.variables(table)
-        if len(variables) < len(table.table("for_each") or {}):
+        if variables is None:
             return None  # what uses the missing names would look wrong, too
         names = [variable.name for variable in variables]
         id = _text(table, "id", table.text("id"), names)

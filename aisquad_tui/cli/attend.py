@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aisquad_core.api import ItemFilter, ItemSort
 from aisquad_core.clock import SystemClock
-from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus
+from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey
 from aisquad_core.sanitise import one_line
 from aisquad_tui.cli import session
 from aisquad_tui.cli.boundary import Status
@@ -118,7 +118,7 @@ async def _summarise(convoy: ConvoyView, reader: WorkReader, out: Stream) -> Non
     sign = out.ink(out.glyphs.convoy[convoy.status], CONVOY_INKS[convoy.status])
     out.line(f"{sign} {out.ink(id, Ink.STRONG)} {ended_words(convoy)}")
     out.line(f"  {outcome_words(convoy.counts)}")
-    if convoy.reason:
+    if convoy.reason and convoy.status.is_final:
         out.line(f"  {one_line(convoy.reason)}")
     page = await reader.items(
         ItemFilter(convoy_ids=(convoy.id,), statuses=tuple(FAILURE_STATUSES)),
@@ -129,7 +129,8 @@ async def _summarise(convoy: ConvoyView, reader: WorkReader, out: Stream) -> Non
         return
     out.line()
     now = datetime.now(UTC)
-    for line in Table(_COLUMNS, out).lines([_row(item, now, out) for item in page.items]):
+    details = [await reader.item(ItemKey(item.convoy_id, item.id)) for item in page.items]
+    for line in Table(_COLUMNS, out).lines([_row(detail.view, now, out) for detail in details]):
         out.line(line)
     if page.total > len(page.items):
         more = page.total - len(page.items)
@@ -149,5 +150,11 @@ def _row(item: ItemView, now: datetime, out: Stream) -> list[Cell]:
         ("" if item.exit_code is None else str(item.exit_code), Ink.PLAIN),
         (str(item.attempt), Ink.PLAIN),
         (between(item.started_at, item.finished_at, now), Ink.PLAIN),
-        (one_line(item.error or item.last_line or ""), Ink.PLAIN),
+        (_error(item), Ink.PLAIN),
     ]
+
+
+def _error(item: ItemView) -> str:
+    """Return what went wrong; the last thing that it said tells more than its exit."""
+    says_only_exit = item.error is None or item.error == f"exit {item.exit_code}"
+    return one_line((says_only_exit and item.last_line) or item.error or "")

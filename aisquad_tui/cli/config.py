@@ -21,14 +21,14 @@ _SETTINGS = (
     Column(title="SETTING"),
     Column(title="VALUE", floor=12),
     Column(title="FROM", floor=10),
-    Column(title="MEANING", floor=20, is_optional=True),
+    Column(title="MEANING", floor=20, leaves=1),
 )
 _AGENTS = (
     Column(title="AGENT"),
     Column(title="FOUND", floor=8),
     Column(title="COMMAND", floor=20),
-    Column(title="LIMITS", floor=8, is_optional=True),
-    Column(title="FROM", floor=8, is_optional=True),
+    Column(title="LIMITS", floor=8, leaves=2),
+    Column(title="FROM", floor=8, leaves=1),
 )
 
 

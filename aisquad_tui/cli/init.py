@@ -81,7 +81,7 @@ run = "du -sk {folder} 2>/dev/null || true"
 id = "gzip-{level}"
 needs = ["machine"]
 for_each = { level = ["1", "2", "3", "4", "5", "6", "7", "8", "9"] }
-run = "od -An -tx1 -N4000000 /dev/urandom | gzip -{level} | wc -c"
+run = "od -An -tx1 -N2000000 /dev/urandom | gzip -{level} | wc -c"
 
 # It waits for all of them. Work for an agent has `agent` and `prompt` in place of `run`.
 [[operations]]

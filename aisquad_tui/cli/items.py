@@ -32,12 +32,12 @@ _COLUMNS = (
     Column(title=""),
     Column(title="ITEM", floor=12),
     Column(title="STATUS"),
-    Column(title="AGENT", floor=6),
-    Column(title="CONVOY", floor=8),
+    Column(title="AGENT", floor=6, leaves=1),
+    Column(title="CONVOY", floor=8, leaves=2),
     Column(title="TRY", is_right=True),
     Column(title="TIME", is_right=True),
     Column(title="EXIT", is_right=True),
-    Column(title="WHAT", floor=16, is_optional=True),
+    Column(title="WHAT", floor=16, leaves=3),
 )
 
 

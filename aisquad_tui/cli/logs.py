@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from aisquad_core.model import WorkStatus
 from aisquad_core.sanitise import one_line, sanitise
 from aisquad_tui.cli import options, session
 from aisquad_tui.cli.boundary import Status, conclude
@@ -71,6 +72,7 @@ def logs(
             if not is_followed:
                 for log in logs:
                     await _copy(log, terminal, form, is_followed=False)
+                    await _say_if_not_started(reader, log.key, terminal)
                 return Status.OK
             async with asyncio.TaskGroup() as group:
                 for log in logs:
@@ -78,6 +80,13 @@ def logs(
         return Status.OK
 
     conclude(print_logs)
+
+
+async def _say_if_not_started(reader: WorkReader, key: ItemKey, terminal: Terminal) -> None:
+    view = (await reader.item(key)).view
+    if view.status in (WorkStatus.PENDING, WorkStatus.BLOCKED, WorkStatus.SKIPPED):
+        reason = f": {one_line(view.reason)}" if view.reason else ""
+        terminal.say(f"{one_line(key.item_id)} is {view.status.word}{reason}")
 
 
 class Log:

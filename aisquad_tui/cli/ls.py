@@ -26,13 +26,13 @@ _COLUMNS = (
     Column(title=""),
     Column(title="CONVOY", floor=12),
     Column(title="STATUS"),
-    Column(title="PROGRESS", is_right=True),
+    Column(title="PROGRESS", is_right=True, leaves=3),
     Column(title="DONE", is_right=True),
     Column(title="FAIL", is_right=True),
     Column(title="RUN", is_right=True),
     Column(title="QUEUE", is_right=True),
-    Column(title="AGE", is_right=True),
-    Column(title="REASON", floor=16, is_optional=True),
+    Column(title="AGE", is_right=True, leaves=2),
+    Column(title="REASON", floor=16, leaves=1),
 )
 
 

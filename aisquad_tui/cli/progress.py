@@ -218,8 +218,9 @@ def _pace(convoy: ConvoyView) -> list[str]:
 
 
 def ended_words(convoy: ConvoyView) -> str:
-    """Return how a convoy ended: `completed: 300 operations in 3m 12s`."""
-    words = f"{convoy.status.value}: {plural(convoy.counts.total, 'operation')}"
+    """Return how a run of a convoy ended: `completed: 300 operations in 3m 12s`."""
+    word = convoy.status.value if convoy.status.is_final else "interrupted"
+    words = f"{word}: {plural(convoy.counts.total, 'operation')}"
     if convoy.started_at is not None and convoy.finished_at is not None:
         words += f" in {duration((convoy.finished_at - convoy.started_at).total_seconds())}"
     return words

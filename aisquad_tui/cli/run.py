@@ -170,7 +170,7 @@ async def _resume(settings: Settings, prefix: str) -> Begin:
         convoy_id = await reader.resolve_convoy(prefix)
 
     async def begin(api: EngineAPI) -> Sequence[str]:
-        await api.resume(convoy_id, env=os.environ)
+        await api.resume(convoy_id)
         return [convoy_id]
 
     return begin

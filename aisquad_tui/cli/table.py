@@ -26,8 +26,8 @@ class Column:
     """Aligned to the right, as numbers are."""
     floor: int | None = None
     """Cells down to which it may be cut, the last column first; None: only when nothing helps."""
-    is_optional: bool = False
-    """Left out, from the right, when even cut columns do not fit."""
+    leaves: int = 0
+    """Left out when even cut columns do not fit, the lowest number first; 0: never."""
 
 
 class Table:
@@ -75,7 +75,8 @@ def _fit(columns: Sequence[Column], natural: list[int], width: int | None) -> di
     def shrink(n: int, floor: int) -> None:
         widths[n] -= min(excess(), max(0, widths[n] - floor))
 
-    for dropped in (None, *(n for n in reversed(widths) if columns[n].is_optional)):
+    leaving = sorted((n for n in widths if columns[n].leaves), key=lambda n: columns[n].leaves)
+    for dropped in (None, *leaving):
         if dropped is not None:
             del widths[dropped]
             widths.update({n: natural[n] for n in widths})

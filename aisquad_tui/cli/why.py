@@ -119,8 +119,5 @@ def _hint(item: ItemView) -> str:
             return f"`aisquad logs {key}` shows its output, `aisquad retry {key}` runs it again."
         case WorkStatus.SKIPPED:
             return "It runs when what it needs has been retried: `aisquad retry`."
-        case WorkStatus.PENDING | WorkStatus.BLOCKED | WorkStatus.IN_PROGRESS:
-            convoy = shlex.quote(one_line(item.convoy_id))
-            return f"If no engine runs: `aisquad run --resume {convoy}` goes on."
-        case WorkStatus.COMPLETED:
+        case _:
             return ""

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from aisquad_core.embedded import EmbeddedEngine
+from aisquad_core.engine import Engine
 from aisquad_core.model import ItemKey, WorkStatus
+from aisquad_core.settings import Settings
 from aisquad_core.spec import SpecFormat, SpecSource
 from aisquad_core.testing import FakeEngine
 
@@ -132,9 +134,33 @@ async def _embedded_fake(folder: Path) -> AsyncIterator[World]:
         yield World(api, str(folder), step=step)
 
 
+def _engine(folder: Path) -> Engine:
+    settings = Settings(
+        workstate_db=folder / "state" / "workstate.db",
+        grace_s=1.0,
+        cpu_threshold=100.0,
+        memory_threshold=100.0,
+    )
+    return Engine(settings)
+
+
+@asynccontextmanager
+async def _real(folder: Path) -> AsyncIterator[World]:
+    async with _engine(folder) as engine:
+        yield World(engine, str(folder))
+
+
+@asynccontextmanager
+async def _embedded_real(folder: Path) -> AsyncIterator[World]:
+    async with EmbeddedEngine(lambda: _engine(folder)) as api:
+        yield World(api, str(folder))
+
+
 WORLDS: dict[str, Callable[[Path], AbstractAsyncContextManager[World]]] = {
     "fake": _fake,
     "embedded fake": _embedded_fake,
+    "real": _real,
+    "embedded real": _embedded_real,
 }
 
 

@@ -249,6 +249,26 @@ async def test_a_failure_of_the_engine_leaves_no_reader_waiting(inside: Inside) 
         await read()
 
 
+async def test_a_call_that_would_outlive_the_engine_is_ended_with_it(inside: Inside) -> None:
+    began = threading.Event()
+
+    async def linger(_: EngineAPI) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async def expect_refusal(api: EmbeddedEngine) -> None:
+        with pytest.raises(EngineStoppedError):
+            await api.call(linger)
+
+    async with (
+        asyncio.timeout(BOUND_S),
+        asyncio.TaskGroup() as tasks,
+        EmbeddedEngine(inside) as api,
+    ):
+        tasks.create_task(expect_refusal(api))
+        await asyncio.to_thread(began.wait, BOUND_S)
+
+
 async def test_a_bodys_own_exception_comes_out_as_it_is(inside: Inside) -> None:
     with pytest.raises(KeyError, match="mine"):
         async with EmbeddedEngine(inside):

@@ -562,7 +562,9 @@ async def test_items_are_sorted(world: World, mixed: str) -> None:
 async def test_pages_by_key_and_by_offset_agree(
     world: World, mixed: str, sort: ItemSort, is_reversed: bool
 ) -> None:
-    await world.launch(op("alpha", "sleep 60"), op("second", "sleep 60"))
+    other = await world.launch(op("alpha", "sleep 60"), op("second", "sleep 60"))
+    for name in ("alpha", "second"):
+        await world.reached(other, name, RUNNING)
 
     async def page(after: str | None, offset: int, limit: int) -> tuple[list[ItemKey], str | None]:
         page = await world.api.items(

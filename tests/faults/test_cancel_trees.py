@@ -54,7 +54,7 @@ async def test_cancelled_trees_leave_nothing_behind(
         run = ["sh", "{script}", "{tmp_path}/tree-{{n}}"]
     """
     settings = load_settings(
-        cwd=tmp_path, environ={}, flags={"grace_s": 1.0}, state_dir=tmp_path / "state"
+        cwd=tmp_path, environ={}, flags={"grace_seconds": 1.0}, state_dir=tmp_path / "state"
     )
     async with Engine(settings) as engine:
         await engine.set_parallelism(TREES)

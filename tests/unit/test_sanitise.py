@@ -111,7 +111,7 @@ def test_a_megabyte_of_attack_takes_linear_time(piece: str) -> None:
 
 
 def test_ten_megabytes_of_unended_sequences_take_linear_time() -> None:
-    assert "x\n" == sanitise("\x1b]" + "\x1b[1;" * 2_500_000 + "mx\n")
+    assert sanitise("\x1b]" + "\x1b[1;" * 2_500_000 + "mx\n") == "x\n"
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ run = "echo quick >> done.txt"
 id = "wait-{n}"
 for_each = { n = ["1", "2", "3"] }
 needs = ["quick"]
-run = "echo {n} >> started.txt; test -e go || sleep 600; echo {n} >> done.txt"
+run = "echo {n} >> started.txt; { test -e go || sleep 600; } && echo {n} >> done.txt"
 """
 
 
@@ -200,7 +200,7 @@ LONG = """
 name = "long"
 [[operations]]
 id = "a"
-run = "echo a >> started.txt; until test -e go; do sleep 0.05; done; echo a >> done.txt"
+run = "echo a >> started.txt; until test -e go; do sleep 0.05; done; echo a | tee -a done.txt"
 """
 
 
@@ -222,7 +222,7 @@ def test_a_hangup_lets_operations_run_on_and_the_next_engine_takes_them_over(
 
 def test_a_reader_that_has_enough_ends_a_listing_quietly(folder: Folder) -> None:
     inputs = [str(n) for n in range(300)]
-    assert folder.run("run", "-q", "--each", "true", *inputs).returncode == 0
+    assert folder.run("run", "-q", "--parallelism", "20", "--each", "true", *inputs).returncode == 0
     line = f"set -o pipefail; '{sys.executable}' -m aisquad_tui.cli items --json | head -n 1"
     done = subprocess.run(
         ["bash", "-c", line], cwd=folder.path, env=folder.env, capture_output=True, check=False
@@ -230,7 +230,43 @@ def test_a_reader_that_has_enough_ends_a_listing_quietly(folder: Folder) -> None
     assert (done.stdout, done.stderr) == (b"[\n", b"")
 
 
+def read_until(process: subprocess.Popen[bytes], wanted: bytes) -> bytes:
+    """Return what a running command has written once the wanted words are there."""
+    assert process.stdout is not None
+    written = b""
+    while wanted not in written:
+        readable, _, _ = select.select([process.stdout], [], [], 15)
+        assert readable, f"{wanted!r} did not come: {written!r}"
+        piece = os.read(process.stdout.fileno(), 65_536)
+        assert piece, process.communicate()
+        written += piece
+    return written
+
+
+def test_a_watched_listing_follows_another_process_in_plain_lines(folder: Folder) -> None:
+    watching = folder.start("ls", "--watch")
+    read_until(watching, b"No convoys yet")
+    assert folder.run("run", "-q", "--each", "true", "x").returncode == 0
+    written = read_until(watching, b"completed")
+    assert b"\x1b" not in written
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=15)
+    assert (watching.returncode, err) == (130, b"")
+
+
+def test_a_followed_log_ends_with_its_operation(folder: Folder) -> None:
+    process = folder.start("run", folder.write("long.toml", LONG))
+    wait_for(folder.path / "started.txt", process)
+    following = folder.start("logs", "a", "-f")
+    (folder.path / "go").touch()
+    out, err = following.communicate(timeout=30)
+    assert (following.returncode, out, err) == (0, b"a\n", b"")
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 def test_the_starter_convoy_runs_here(folder: Folder) -> None:
     assert folder.run("init", "demo").returncode == 0
     ran = folder.run("run", "demo/starter.toml")

@@ -236,5 +236,13 @@ def test_raw_logs_are_the_bytes_themselves(
     assert capsysbinary.readouterr().out == LOG
 
 
+def test_the_log_of_an_item_that_has_not_started_says_why(
+    aisquad: Aisquad, reader: FakeReader, item: Callable[..., ItemView]
+) -> None:
+    reader.rows = [item(status=WorkStatus.BLOCKED, reason="needs build")]
+    ran = aisquad("logs", "lint")
+    assert (ran.status, ran.out, ran.err) == (0, "", "lint is blocked: needs build\n")
+
+
 def test_logs_of_nothing_are_bad_input(aisquad: Aisquad, reader: FakeReader) -> None:
     assert aisquad("logs").status == 2

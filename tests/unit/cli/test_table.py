@@ -12,7 +12,7 @@ from aisquad_tui.formatting import GLYPHS, cell_width
 COLUMNS = (
     Column(title="ITEM", floor=6),
     Column(title="EXIT", is_right=True),
-    Column(title="WHAT", floor=8, is_optional=True),
+    Column(title="WHAT", floor=8, leaves=1),
 )
 ROWS = [
     [("fix-api-017-with-a-long-name", Ink.STRONG), ("1", Ink.BAD), ("AssertionError", Ink.PLAIN)],
@@ -57,7 +57,7 @@ def test_columns_are_cut_before_one_is_left_out() -> None:
     ]
 
 
-def test_the_last_optional_column_goes_when_cutting_is_not_enough() -> None:
+def test_a_column_leaves_when_cutting_is_not_enough() -> None:
     assert Table(COLUMNS, sized(16)).lines(ROWS)[0] == "ITEM        EXIT"
 
 

@@ -21,6 +21,8 @@ def ended(exit_code: int | None) -> Exit:
         (None, None, WorkStatus.LOST),
         (143, StopReason.CANCEL, WorkStatus.CANCELLED),
         (143, StopReason.INTERRUPT, WorkStatus.PENDING),
+        (None, StopReason.INTERRUPT, WorkStatus.PENDING),
+        (0, StopReason.INTERRUPT, WorkStatus.COMPLETED),
         (0, StopReason.TIMEOUT, WorkStatus.FAILED),
     ],
 )

@@ -45,7 +45,7 @@ class PlanOf(Protocol):
         text: str | None = None,
         format: SpecFormat = SpecFormat.TOML,
         cwd: str | None = None,
-        **convoy: object,
+        convoy: Mapping[str, object] | None = None,
     ) -> ConvoyPlan: ...
 
 
@@ -57,7 +57,7 @@ class ProblemsOf(Protocol):
         *operations: object,
         text: str | None = None,
         format: SpecFormat = SpecFormat.TOML,
-        **convoy: object,
+        convoy: Mapping[str, object] | None = None,
     ) -> tuple[Problem, ...]: ...
 
 
@@ -68,11 +68,11 @@ def plan_of(tmp_path: Path) -> PlanOf:
         text: str | None = None,
         format: SpecFormat = SpecFormat.TOML,
         cwd: str | None = None,
-        **convoy: object,
+        convoy: Mapping[str, object] | None = None,
     ) -> ConvoyPlan:
         if text is None:
             format = SpecFormat.JSON
-            text = json.dumps({**convoy, "operations": operations})
+            text = json.dumps({**(convoy or {}), "operations": operations})
         source = SpecSource(
             text=text, format=format, origin=f"convoy.{format}", base_dir=str(tmp_path)
         )
@@ -87,10 +87,10 @@ def problems_of(plan_of: PlanOf) -> ProblemsOf:
         *operations: object,
         text: str | None = None,
         format: SpecFormat = SpecFormat.TOML,
-        **convoy: object,
+        convoy: Mapping[str, object] | None = None,
     ) -> tuple[Problem, ...]:
         with pytest.raises(SpecError) as raised:
-            plan_of(*operations, text=text, format=format, **convoy)  # type: ignore[arg-type]  # wrong on purpose
+            plan_of(*operations, text=text, format=format, convoy=convoy)  # type: ignore[arg-type]  # wrong on purpose
         return raised.value.problems
 
     return problems_of
