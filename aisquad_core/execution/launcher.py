@@ -122,8 +122,11 @@ def make_folder(folder: str, request: StartRequest) -> None:
 
 def _make_parents(folder: str) -> None:
     item_folder = Path(folder).parent
-    for parent in (item_folder.parent.parent, item_folder.parent, item_folder):
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        item_folder.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        for parent in (item_folder.parent.parent, item_folder.parent, item_folder):
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def spawn(folder: str, request: StartRequest, *, shell: str, inherited: tuple[int, ...]) -> int:

@@ -34,6 +34,7 @@ from aisquad_core.execution.watched import (
     try_open,
     watch_child,
 )
+from aisquad_core.execution.work_thread import WorkThread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -86,11 +87,12 @@ class LocalRunner:
         self._ender = TreeEnder(clock)
         self._deaths = DeathWatch()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="aisquad-run")
-        self._spawner = ThreadPoolExecutor(1, thread_name_prefix="aisquad-spawn")
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
         """Begin to watch."""
+        self._starter = WorkThread("aisquad-start")
+        self._settler = WorkThread("aisquad-settle")
         self._boot_id = await self._hop(_read_boot_id)
         self._inherited = await self._hop(launcher.inheritable_descriptors)
         async with contextlib.AsyncExitStack() as stack:
@@ -121,7 +123,7 @@ class LocalRunner:
         Raises:
             RunnerError: The folder cannot be made.
         """
-        await self._hop(launcher.make_folder, self._folder(request.ref), request)
+        await self._settler.submit(launcher.make_folder, self._folder(request.ref), request)
 
     async def start(self, request: StartRequest) -> None:
         """Start the operation, after its intent is committed; return once it was forked.
@@ -139,9 +141,7 @@ class LocalRunner:
         start = Start(ref=request.ref, folder=self._folder(request.ref), is_child=True)
         self._starts[request.ref.token] = start
         spawn = partial(spawn_watched, shell=self._shell, inherited=self._inherited)
-        spawning = asyncio.get_running_loop().run_in_executor(
-            self._spawner, spawn, start, request, self._deaths
-        )
+        spawning = self._starter.submit(spawn, start, request, self._deaths)
         spawning.add_done_callback(partial(self._note_spawned, start))
         await asyncio.shield(spawning)
 
@@ -239,7 +239,7 @@ class LocalRunner:
                 await self._has_ended.wait()
                 self._has_ended.clear()
                 batch, self._ended = self._ended, []
-                for start, end in await self._hop(settle_dead, batch):
+                for start, end in await self._settler.submit(settle_dead, batch):
                     if end is not None:
                         self._finish(start, end)
                     else:
@@ -355,7 +355,8 @@ class LocalRunner:
         """Let go of everything, after one more look at the trees that were just ended."""
         try:
             await self._ender.close()
-            await asyncio.to_thread(self._spawner.shutdown)
+            await self._starter.close()
+            await self._settler.close()
             await asyncio.to_thread(self._pool.shutdown)
         finally:
             asyncio.get_running_loop().remove_reader(self._deaths)

@@ -20,7 +20,9 @@ _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80
 _OPAQUE_BYTES = 1024
 """More than any libc's posix_spawnattr_t, posix_spawn_file_actions_t and sigset_t take."""
 
-_libc = ctypes.CDLL(None)
+_libc = ctypes.PyDLL(None)
+"""For calls that are over at once: giving the lock up for them would cost more."""
+_posix_spawn = ctypes.CDLL(None).posix_spawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def spawn_session(
                 _add(actions, file)
             _set_session_and_signals(attributes)
             _check(
-                _libc.posix_spawn(
+                _posix_spawn(
                     ctypes.byref(pid), _bytes(program), actions, attributes, argv, environment
                 )
             )

@@ -93,6 +93,8 @@ class ThreadConnection(aiosqlite.Connection):
 
     def stop(self) -> asyncio.Future[None] | None:
         """Close the connection and end the thread without waiting; return when as a future."""
+        if self._stopped is not None:
+            return self._stopped
         self._is_abandoned = True
         if self._sqlite is not None and not self._is_open:
             self._sqlite.close()  # opened while the opening was cancelled: aiosqlite lost it

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from aisquad_core.api import ItemSort
 from aisquad_core.errors import InputError
 from aisquad_core.model import WorkStatus
 from aisquad_core.state.operation_text import encode_json
-from aisquad_core.state.rows import PLACE_BITS
+from aisquad_core.state.rows import PLACE_BITS, VIEW_COLUMNS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -149,12 +149,65 @@ def segments(sort: ItemSort, *, is_reversed: bool, after: str | None) -> list[Se
     known = (
         segment(f"{column} IS NOT NULL", order=by_column)
         if place is None
-        else segment(f"({column}, w.place) {beyond} (?, ?)", value, place, order=by_column)
+        else segment(
+            f"{column} IS NOT NULL AND ({column}, w.place) {beyond} (?, ?)",
+            value,
+            place,
+            order=by_column,
+        )
     )
     return [known, segment(f"{column} IS NULL")] if sort in _SPARSE else [known]
 
 
-def sort_column(sort: ItemSort) -> str:
+def count_items(
+    connection: sqlite3.Connection, item_filter: ItemFilter, fitting: Sequence[Condition]
+) -> int:
+    """Return how many items fit, by the index of statuses if convoys alone restrict them."""
+    conditions = list(fitting)
+    f = item_filter
+    if f.convoy_ids and not (f.statuses or f.agent_ids or f.keys or f.text):
+        conditions.append(_is_among("w.status", [status.value for status in WorkStatus]))
+    clause, parameters = where(conditions)
+    [(count,)] = connection.execute(
+        f"SELECT count(*) FROM work_items AS w {clause}", parameters
+    ).fetchall()
+    return int(count)
+
+
+def page_rows(
+    connection: sqlite3.Connection,
+    sort: ItemSort,
+    parts: Iterable[Segment],
+    fitting: Sequence[Condition],
+    *,
+    offset: int,
+    limit: int,
+) -> list[Sequence[Any]]:
+    """Return rows of a page: the value that the sort goes by, the place, then `VIEW_COLUMNS`."""
+    rows: list[Sequence[Any]] = []
+    for part in parts:
+        clause, parameters = where([*fitting, part.condition])
+        # The window is found by key and place alone, often in an index, and sorts small rows.
+        found = connection.execute(
+            f"SELECT page.key, w.place, {VIEW_COLUMNS} FROM (SELECT {_sort_column(sort)} AS key,"
+            f" w.place FROM work_items AS w {clause} ORDER BY {part.order} LIMIT ? OFFSET ?)"
+            f" AS page CROSS JOIN work_items AS w ON w.place = page.place ORDER BY {part.order}",
+            (*parameters, limit - len(rows), offset),
+        ).fetchall()
+        rows += found
+        if len(rows) == limit:
+            break
+        if found:
+            offset = 0
+        elif offset:
+            [(skipped,)] = connection.execute(
+                f"SELECT count(*) FROM work_items AS w {clause}", parameters
+            ).fetchall()
+            offset -= skipped
+    return rows
+
+
+def _sort_column(sort: ItemSort) -> str:
     """Return the expression whose value begins the key of a row."""
     return "NULL" if sort is ItemSort.POSITION else f"w.{_COLUMNS[sort]}"
 

@@ -18,12 +18,12 @@ from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
 from aisquad_core.state import resolve
 from aisquad_core.state.connection_pool import ConnectionPool
 from aisquad_core.state.item_query import (
+    count_items,
     encode_key,
     filter_conditions,
+    page_rows,
     place_range,
     segments,
-    sort_column,
-    where,
 )
 from aisquad_core.state.operation_text import decode_json, encode_json
 from aisquad_core.state.records import (
@@ -109,29 +109,10 @@ class Reader:
             fitting = filter_conditions(connection, item_filter, hidden=_incomplete(connection))
             total = known_total
             if total is None:
-                clause, parameters = where(fitting)
-                [(total,)] = connection.execute(
-                    f"SELECT count(*) FROM work_items AS w {clause}", parameters
-                ).fetchall()
-            rows: list[Sequence[Any]] = []
-            left_out = offset
-            for part in parts:
-                clause, parameters = where([*fitting, part.condition])
-                found = connection.execute(
-                    f"SELECT {sort_column(sort)}, w.place, {VIEW_COLUMNS} FROM work_items AS w"
-                    f" {clause} ORDER BY {part.order} LIMIT ? OFFSET ?",
-                    (*parameters, limit + 1 - len(rows), left_out),
-                ).fetchall()
-                rows += found
-                if len(rows) > limit:
-                    break
-                if found:
-                    left_out = 0
-                elif left_out:
-                    [(skipped,)] = connection.execute(
-                        f"SELECT count(*) FROM work_items AS w {clause}", parameters
-                    ).fetchall()
-                    left_out -= skipped
+                total = count_items(connection, item_filter, fitting)
+            rows = page_rows(
+                connection, sort, parts, fitting, offset=offset, limit=limit + 1
+            )  # one more, to know whether there is a next page
             next_after = None
             if len(rows) > limit > 0:
                 value, place = rows[limit - 1][:2]
@@ -179,8 +160,9 @@ class Reader:
     async def dependencies(self, key: ItemKey) -> tuple[RelatedItem, ...]:
         """Return the items that this one needs, in its own order."""
         return await self._related(
-            "SELECT w.id, w.status FROM work_items AS own, json_each(own.dependencies) AS needed"
-            " JOIN work_items AS w ON w.convoy_id = own.convoy_id AND w.id = needed.value"
+            "SELECT w.id, w.status FROM work_items AS own"
+            " CROSS JOIN json_each(own.dependencies) AS needed"
+            " CROSS JOIN work_items AS w ON w.convoy_id = own.convoy_id AND w.id = needed.value"
             " WHERE own.convoy_id = ? AND own.id = ? ORDER BY needed.key",
             key,
         )
@@ -195,41 +177,14 @@ class Reader:
 
     async def counts(self, convoy_id: str | None = None) -> StatusCounts:
         """Return how many items of a convoy (None: of all) stand where."""
-
-        def read(connection: sqlite3.Connection) -> list[tuple[str, int]]:
-            bounds: list[tuple[int, int]] = [
-                place_range(number) for number in _incomplete(connection)
-            ]
-            conditions = " AND ".join(["place NOT BETWEEN ? AND ?"] * len(bounds)) or "TRUE"
-            if convoy_id is not None:
-                numbers = connection.execute(
-                    "SELECT number FROM launches WHERE convoy_id = ?", (convoy_id,)
-                ).fetchall()
-                if not numbers:
-                    return []
-                bounds.append(place_range(numbers[0][0]))
-                conditions += " AND place BETWEEN ? AND ?"
-            return connection.execute(
-                f"SELECT status, count(*) FROM work_items WHERE {conditions} GROUP BY status",
-                [bound for pair in bounds for bound in pair],
-            ).fetchall()
-
-        return _status_counts(await self._read(read))
+        return _sum_up(await self._read(_query(*_counts_query(convoy_id))))
 
     async def counts_by_convoy(self) -> dict[str, StatusCounts]:
-        """Return the counts of each convoy that has items."""
-        rows = await self._read(
-            lambda connection: connection.execute(
-                "SELECT l.convoy_id, c.status, c.count FROM (SELECT -(place >> ?) AS number,"
-                " status, count(*) AS count FROM work_items GROUP BY 2, 1) AS c"
-                " JOIN launches AS l ON l.number = c.number WHERE l.is_complete",
-                (PLACE_BITS,),
-            ).fetchall()
-        )
-        by_convoy: dict[str, list[tuple[str, int]]] = {}
-        for convoy_id, status, count in rows:
-            by_convoy.setdefault(convoy_id, []).append((status, count))
-        return {convoy_id: _status_counts(counts) for convoy_id, counts in by_convoy.items()}
+        """Return the counts of each convoy."""
+        by_convoy: dict[str, list[Sequence[Any]]] = {}
+        for row in await self._read(_query(*_counts_query(None))):
+            by_convoy.setdefault(row[0], []).append(row)
+        return {convoy_id: _sum_up(rows) for convoy_id, rows in by_convoy.items()}
 
     async def convoys(
         self, statuses: Sequence[ConvoyStatus] = (), *, limit: int | None = None
@@ -355,8 +310,24 @@ def _incomplete(connection: sqlite3.Connection) -> list[int]:
     return [number for (number,) in rows]
 
 
-def _status_counts(rows: Iterable[tuple[str, int]]) -> StatusCounts:
-    return StatusCounts(**{WorkStatus(status).word: count for status, count in rows})
+def _counts_query(convoy_id: str | None) -> tuple[str, list[SQLValue]]:
+    """Return the query of convoy, status and count: each a range in the index of statuses."""
+    sql = (
+        "SELECT l.convoy_id, s.value, (SELECT count(*) FROM work_items WHERE status = s.value"
+        f" AND place BETWEEN -(l.number << {PLACE_BITS}) AND ((1 - l.number) << {PLACE_BITS}) - 1)"
+        " FROM launches AS l CROSS JOIN json_each(?) AS s WHERE l.is_complete"
+    )
+    statuses = encode_json([status.value for status in WorkStatus])
+    if convoy_id is None:
+        return sql, [statuses]
+    return f"{sql} AND l.convoy_id = ?", [statuses, convoy_id]
+
+
+def _sum_up(rows: Iterable[Sequence[Any]]) -> StatusCounts:
+    counts = dict.fromkeys((status.word for status in WorkStatus), 0)
+    for _, status, count in rows:
+        counts[WorkStatus(status).word] += count
+    return StatusCounts(**counts)
 
 
 def _explain_blocked(connection: sqlite3.Connection, views: list[ItemView]) -> list[ItemView]:
@@ -366,9 +337,9 @@ def _explain_blocked(connection: sqlite3.Connection, views: list[ItemView]) -> l
         return views
     rows = connection.execute(
         "SELECT own.convoy_id, own.id, json_group_array(w.id)"
-        " FROM json_each(?) AS v JOIN work_items AS own"
-        " ON own.convoy_id = v.value->>0 AND own.id = v.value->>1,"
-        " json_each(own.dependencies) AS needed JOIN work_items AS w"
+        " FROM json_each(?) AS v CROSS JOIN work_items AS own"
+        " ON own.convoy_id = v.value->>0 AND own.id = v.value->>1"
+        " CROSS JOIN json_each(own.dependencies) AS needed CROSS JOIN work_items AS w"
         " ON w.convoy_id = own.convoy_id AND w.id = needed.value"
         " WHERE w.status <> 'completed' GROUP BY 1, 2",
         (encode_json([(view.convoy_id, view.id) for view in unexplained]),),

@@ -7,27 +7,32 @@ share a transaction. Every change of an item compares the version that its calle
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from aisquad_core.errors import DuplicateItemError, NotFoundError
+from aisquad_core.errors import NotFoundError, StorageError
 from aisquad_core.model import check_transition
+from aisquad_core.state.changes import (
+    delete_launch,
+    insert_alone,
+    insert_items,
+    publish_launch,
+    reserve_launch,
+    transition_items,
+)
 from aisquad_core.state.connection_pool import ConnectionPool
 from aisquad_core.state.item_query import place_range
-from aisquad_core.state.operation_text import decode_json, encode_json
+from aisquad_core.state.mark import Mark
+from aisquad_core.state.operation_text import encode_json
 from aisquad_core.state.reader import Reader
 from aisquad_core.state.records import CONVOY_COLUMNS, ENGINE_COLUMNS, convoy_row, engine_row
 from aisquad_core.state.rows import (
-    INSERTED_COLUMNS,
     ITEM_UPDATE,
-    PLACE_BITS,
     PREDECESSORS,
     RUN_UPDATE,
-    inserted_row,
     item_update_row,
     run_update_row,
     stamp,
@@ -37,6 +42,7 @@ from aisquad_core.state.rows import (
 from aisquad_core.state.writer import Writer
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Sequence
     from datetime import datetime
     from pathlib import Path
@@ -45,7 +51,6 @@ if TYPE_CHECKING:
 
     from aisquad_core.clock import Clock
     from aisquad_core.model import ConvoyRecord, ItemKey, RunUpdate, WorkItem, WorkStatus
-    from aisquad_core.state.bulk import SQLValue
     from aisquad_core.state.records import EngineFacts
 
 T = TypeVar("T")
@@ -79,7 +84,11 @@ class WorkState:
         self.reader = Reader(self.pool)
         """Every question to the work state."""
         self._writer = Writer(path, clock=clock, updates=(RUN_UPDATE, ITEM_UPDATE))
+        self._mark = Mark(path)
+        self._marked_commits = 0
         self._exit = AsyncExitStack()
+        self.setback: str | None = None
+        """In words, if the database is older than it was when it was marked last."""
 
     async def __aenter__(self) -> Self:
         """Open the database and bring its schema up to date.
@@ -92,6 +101,7 @@ class WorkState:
         group = await self._exit.enter_async_context(asyncio.TaskGroup())
         self._exit.push_async_callback(self._finish, group.create_task(self._writer.run()))
         self._exit.push_async_callback(self.pool.close)
+        self.setback = await self._writer.run_outside_transaction(self._mark.find_setback)
         return self
 
     async def __aexit__(
@@ -155,25 +165,7 @@ class WorkState:
             DuplicateItemError: The convoy has an item of that id.
             StorageError: It could not be committed.
         """
-
-        def insert(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT OR IGNORE INTO launches (convoy_id, is_complete) VALUES (?, 1)",
-                (item.convoy_id,),
-            )
-            [(number,)] = connection.execute(
-                "SELECT number FROM launches WHERE convoy_id = ?", (item.convoy_id,)
-            ).fetchall()
-            first, last = place_range(number)
-            [(newest, is_taken)] = connection.execute(
-                "SELECT (SELECT max(place) FROM work_items WHERE place BETWEEN ? AND ?),"
-                " EXISTS (SELECT 1 FROM work_items WHERE place = ?)",
-                (first, last, first + item.position),
-            ).fetchall()
-            place = newest + 1 if is_taken else first + item.position
-            _insert(place, [item], None, connection)
-
-        await self._writer.add_job(insert)
+        await self._writer.add_job(partial(insert_alone, item=item))
         return item
 
     async def create_convoy(self, record: ConvoyRecord, items: Iterable[WorkItem]) -> None:
@@ -188,16 +180,18 @@ class WorkState:
             ValueError: An item is of another convoy.
             StorageError: It could not be committed.
         """
-        number = await self._writer.add_job(lambda connection: _reserve(connection, record.id))
+        number = await self._writer.add_job(partial(reserve_launch, convoy_id=record.id))
         try:
             place = place_range(number)[0]
             waiting = iter(items)
             while chunk := list(islice(waiting, CREATE_CHUNK)):
                 if any(item.convoy_id != record.id for item in chunk):
                     raise ValueError(f"an item of another convoy was given for {record.id}")
-                await self._writer.add_job(partial(_insert, place, chunk, record.created_at))
+                await self._writer.add_job(
+                    partial(insert_items, place=place, items=chunk, created_at=record.created_at)
+                )
                 place += len(chunk)
-            await self._writer.add_job(lambda connection: _publish(connection, number, record))
+            await self._writer.add_job(partial(publish_launch, number=number, record=record))
         except BaseException:
             await self._delete_launch(number)
             raise
@@ -264,7 +258,9 @@ class WorkState:
         for start in range(0, len(versions), TRANSITION_CHUNK):
             chunk = encode_json(versions[start : start + TRANSITION_CHUNK])
             values = (status.value, text, stamp_or_none(finished_at), stamp(self._clock.now()))
-            stale += await self._writer.add_job(partial(_transition, convoy_id, chunk, values))
+            stale += await self._writer.add_job(
+                partial(transition_items, convoy_id=convoy_id, chunk=chunk, values=values)
+            )
         return stale
 
     async def record_engine(self, facts: EngineFacts) -> None:
@@ -288,6 +284,21 @@ class WorkState:
         """
         return await asyncio.to_thread(self._writer.check_identity)
 
+    async def mark(self) -> None:
+        """Note outside the database how far it has come, if it has; once a second will do.
+
+        Raises:
+            StorageError: It could not be committed, or the file cannot be written.
+        """
+        if self._writer.commits == self._marked_commits:
+            return
+        number = await self._writer.add_job(self._mark.advance)
+        self._marked_commits = self._writer.commits
+        try:
+            await asyncio.to_thread(self._mark.write, number)
+        except OSError as error:
+            raise StorageError(f"{self._path}-mark: {error.strerror}") from error
+
     async def rescue(self, target: Path) -> None:
         """Write a copy of the database from the live connection, for when its file is gone.
 
@@ -302,7 +313,9 @@ class WorkState:
         """Remove a convoy that is not complete, chunk by chunk, even when cancelled."""
         deleted = 0
         while True:
-            deleting = self._writer.add_job(lambda connection: _delete_chunk(connection, number))
+            deleting = self._writer.add_job(
+                partial(delete_launch, number=number, limit=TRANSITION_CHUNK)
+            )
             await _finish((deleting,))
             count = deleting.result()
             deleted += count
@@ -320,102 +333,3 @@ async def _finish(futures: Sequence[asyncio.Future[T]]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
-
-
-def _reserve(connection: sqlite3.Connection, convoy_id: str) -> int:
-    """Begin a launch; return its number."""
-    try:
-        [(number,)] = connection.execute(
-            "INSERT INTO launches (convoy_id, is_complete) VALUES (?, 0) RETURNING number",
-            (convoy_id,),
-        ).fetchall()
-    except sqlite3.IntegrityError as error:
-        raise DuplicateItemError(convoy_id) from error
-    return int(number)
-
-
-def _publish(connection: sqlite3.Connection, number: int, record: ConvoyRecord) -> None:
-    """End a launch: from now on its convoy can be seen."""
-    row = convoy_row(record)
-    connection.execute(
-        f"INSERT INTO convoys (number, {CONVOY_COLUMNS}) VALUES (?{', ?' * len(row)})",
-        (number, *row),
-    )
-    connection.execute("UPDATE launches SET is_complete = 1 WHERE number = ?", (number,))
-
-
-def _insert(
-    place: int,
-    items: Sequence[WorkItem],
-    created_at: datetime | None,
-    connection: sqlite3.Connection,
-) -> None:
-    """Add items at a place and those after it, in few statements."""
-    last_place = place_range(-(place >> PLACE_BITS))[1]
-    if place + len(items) - 1 > last_place:
-        raise ValueError(f"{items[0].convoy_id} has more than {1 << PLACE_BITS} work items")
-    created = None if created_at is None else stamp(created_at)
-    values: list[SQLValue] = []
-    for index, item in enumerate(items):
-        values += (place + index, *inserted_row(item, created or stamp(item.created_at)))
-    width = 1 + len(INSERTED_COLUMNS)
-    marks = f"({','.join('?' * width)})"
-    done = 0
-    try:
-        while done < len(items):  # powers of two, so that few different statements are prepared
-            count = 1 << ((len(items) - done).bit_length() - 1)
-            connection.execute(
-                f"INSERT INTO work_items (place, {', '.join(INSERTED_COLUMNS)})"
-                f" VALUES {','.join([marks] * count)}",
-                values[done * width : (done + count) * width],
-            )
-            done += count
-    except sqlite3.IntegrityError as error:
-        raise DuplicateItemError(_find_duplicate(connection, items)) from error
-
-
-def _find_duplicate(connection: sqlite3.Connection, items: Sequence[WorkItem]) -> str:
-    seen: set[str] = set()
-    for item in items:
-        if item.id in seen:
-            return item.id
-        seen.add(item.id)
-    [(item_id,)] = connection.execute(
-        "SELECT id FROM work_items WHERE convoy_id = ?"
-        " AND id IN (SELECT value FROM json_each(?)) LIMIT 1",
-        (items[0].convoy_id, encode_json([item.id for item in items])),
-    ).fetchall()
-    return str(item_id)
-
-
-def _transition(
-    convoy_id: str, chunk: str, values: tuple[SQLValue, ...], connection: sqlite3.Connection
-) -> list[str]:
-    """Move the items of a chunk (JSON of ids and versions); return those left alone."""
-    before = PREDECESSORS[str(values[0])]
-    [(stale,)] = connection.execute(
-        "SELECT json_group_array(v.value->>0) FROM json_each(?) AS v LEFT JOIN work_items AS w"
-        " ON w.convoy_id = ? AND w.id = v.value->>0"
-        " WHERE w.version IS NOT v.value->>1 OR NOT instr(?, w.status)",
-        (chunk, convoy_id, before),
-    ).fetchall()
-    connection.execute(
-        "UPDATE work_items AS w SET status = ?, reason = ?, finished_at = ?, updated_at = ?,"
-        " version = w.version + 1 FROM json_each(?) AS v WHERE w.convoy_id = ?"
-        " AND w.id = v.value->>0 AND w.version = v.value->>1 AND instr(?, w.status)",
-        (*values, chunk, convoy_id, before),
-    )
-    ids: list[str] = decode_json(stale)
-    return ids
-
-
-def _delete_chunk(connection: sqlite3.Connection, number: int) -> int:
-    """Remove some items of a launch that is not complete; with the last ones, the launch."""
-    count = connection.execute(
-        "DELETE FROM work_items WHERE place IN (SELECT place FROM work_items"
-        " WHERE place BETWEEN ? AND ? LIMIT ?)",
-        (*place_range(number), TRANSITION_CHUNK),
-    ).rowcount
-    if count < TRANSITION_CHUNK:
-        connection.execute("DELETE FROM launches WHERE number = ? AND NOT is_complete", (number,))
-    return count

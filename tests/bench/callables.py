@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 import aiosqlite
-from measuring import StallMeter, peak_rss_mb, print_result
 
 from aisquad_core.engine import Engine
 from aisquad_core.model import Operation
 from aisquad_core.settings import load_settings
+from tests.bench.measuring import StallMeter, peak_rss_mb, print_result
 
 
 async def nothing() -> None:
@@ -27,7 +27,7 @@ async def nothing() -> None:
 
 async def baseline_ops_per_s(parallelism: int, operations: int, folder: Path) -> float:
     """Run no-ops with one transaction for each start and finish; return operations a second."""
-    slots = asyncio.Semaphore(parallelism)
+    slots, transaction = asyncio.Semaphore(parallelism), asyncio.Lock()
     async with aiosqlite.connect(folder / "baseline.db") as database:
         for pragma in ("journal_mode = WAL", "synchronous = FULL"):
             await database.execute_fetchall(f"PRAGMA {pragma}")
@@ -36,11 +36,13 @@ async def baseline_ops_per_s(parallelism: int, operations: int, folder: Path) ->
 
         async def run(number: int) -> None:
             async with slots:
-                await database.execute("INSERT INTO items VALUES (?, 'running')", (number,))
-                await database.commit()
+                async with transaction:
+                    await database.execute("INSERT INTO items VALUES (?, 'running')", (number,))
+                    await database.commit()
                 await nothing()
-                await database.execute("UPDATE items SET status = 'done' WHERE id = ?", (number,))
-                await database.commit()
+                async with transaction:
+                    await database.execute("UPDATE items SET status = 1 WHERE id = ?", (number,))
+                    await database.commit()
 
         begun = time.perf_counter()
         async with asyncio.TaskGroup() as tasks:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_STEP_S = 0.001
+_STEP_S = 0.01
 
 
 class StallMeter:

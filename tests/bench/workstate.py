@@ -14,11 +14,11 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiosqlite
-from measuring import StallMeter, peak_rss_mb, percentile, print_result
 
 from aisquad_core.clock import SystemClock
 from aisquad_core.model import (
@@ -31,6 +31,7 @@ from aisquad_core.model import (
     WorkStatus,
 )
 from aisquad_core.state.workstate import WorkState
+from tests.bench.measuring import StallMeter, peak_rss_mb, percentile, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -173,7 +174,7 @@ async def measure_one_transaction_each(folder: Path, agents: int, seconds: float
         measure = Measure(seconds)
         async with asyncio.TaskGroup() as tasks:
             for number in range(agents):
-                tasks.create_task(measure.repeat(lambda count, number=number: call(number, count)))
+                tasks.create_task(measure.repeat(partial(call, number)))
         return measure.result()["ops_per_s"]
 
 

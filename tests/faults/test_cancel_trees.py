@@ -66,8 +66,10 @@ async def test_cancelled_trees_leave_nothing_behind(
             folder / name for folder in folders for name in ("parent", "child", "grandchild")
         ]
         async with asyncio.timeout(60):
-            while not all(each.exists() and each.read_text() for each in pid_files):
-                await asyncio.sleep(0.05)
+            async with engine.subscribe() as changes:
+                async for _ in changes:  # a tick a second, at least
+                    if all(each.exists() and each.read_text() for each in pid_files):
+                        break
         pids = [int(each.read_text()) for each in pid_files]
         assert all(alive(pid) for pid in pids)
 

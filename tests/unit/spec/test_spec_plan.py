@@ -172,9 +172,9 @@ def test_a_match_works_from_the_folder_that_the_operation_runs_in(
     assert (list(here), here["-rf"].argv) == (["-rf"], ("cat", "./-rf"))
     elsewhere = by_id(plan_of(table, cwd="/"))
     assert ("cat", f"{sources}/-rf") == elsewhere["-rf"].argv
-    folders = by_id(
-        plan_of({"id": "in {d}", "for_each": {"d": "src/*/"}, "run": "ls {d}", "cwd": "{d}"})
-    )
+    plan = plan_of({"id": "in {d}", "for_each": {"d": "src/*/"}, "run": "ls {d}", "cwd": "{d}"})
+    assert plan.templates[0].cwd == "{d}"
+    folders = by_id(plan)
     assert f"{sources}/src/deep" == folders["in src/deep"].cwd == folders["in src/deep"].argv[-1]
 
 

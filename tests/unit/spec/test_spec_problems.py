@@ -7,6 +7,8 @@ import pytest
 from aisquad_core.spec import SpecFormat
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.spec.conftest import PlanOf, ProblemsOf
 
 OK = {"id": "ok", "run": "true"}
@@ -56,6 +58,7 @@ def one(**keys: object) -> dict[str, object]:
         (one(needs=["ko"]), "needs[0]", 'no operation has the id "ko"'),
         (one(needs=["okk"]), "needs[0]", 'did you mean "ok"?'),
         (one(needs=["x"]), "needs", "operations that wait for each other: x needs x"),
+        (one(id="x{v}", for_each={"v": [1]}, needs=["y{v}"]), "needs[0]", 'has the id "y1"'),
         (one(timeout="soon"), "timeout", 'found the text "soon", expected a duration such as'),
         (one(timeout=0), "timeout", "found the number 0, expected more than 0 seconds"),
         (one(timeout=True), "timeout", "found true, expected a duration"),
@@ -211,6 +214,33 @@ def test_a_cycle_is_shown(problems_of: ProblemsOf, needs: dict[str, list[str]], 
     assert problem.key.endswith(".needs")
 
 
+def test_a_long_cycle_is_cut(problems_of: ProblemsOf) -> None:
+    (problem,) = problems_of(*(one(id=f"o{n}", needs=[f"o{(n + 1) % 50}"]) for n in range(50)))
+    assert problem.message.count(" needs ") == 10
+    assert " needs … 41 more needs o" in problem.message
+
+
+def test_a_pattern_with_too_many_matches_is_refused(
+    problems_of: ProblemsOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (tmp_path / name).touch()
+    monkeypatch.setattr("aisquad_core.spec.for_each.MAX_OPERATIONS", 2)
+    (problem,) = problems_of(one(id="{f}", for_each={"f": "*"}))
+    assert problem.message == 'more than 2 files match "*"'
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    problems_of: ProblemsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:  # root may read everything, so that no mode helps here
+        raise PermissionError(13, "Permission denied", "/secret")
+
+    monkeypatch.setattr("aisquad_core.spec.matching.os.scandir", refuse)
+    (problem,) = problems_of(one(id="{f}", for_each={"f": "*"}))
+    assert problem.message == "the folder /secret cannot be read: Permission denied"
+
+
 def test_a_cycle_through_a_template_is_shown(problems_of: ProblemsOf) -> None:
     (problem,) = problems_of(
         one(id="all", needs=["each-{v}"]), one(id="each-{v}", for_each={"v": [1, 2]}, needs=["all"])
@@ -237,7 +267,7 @@ def test_too_many_dependencies_are_refused_with_the_way_out(problems_of: Problem
         ("toml", "a = [1,\n\n", 3, "not TOML"),
         ("toml", "a = 1979-05-27\noperations=[]", None, "found a date; write it as a text"),
         ("toml", "timeout = nan\noperations=[]", None, "not a number"),
-        ("json", '{"name": "x",\n}', 2, "not JSON"),
+        ("json", '{"name": "x",\n!', 2, "not JSON"),
         ("json", '{"name": "x", "name": "y"}', None, 'the key "name" appears twice'),
         ("json", '{"timeout": NaN}', None, "NaN is not a number"),
         ("json", '["a"]', None, "found a list, expected a table"),

@@ -81,3 +81,9 @@ CREATE TABLE engine (
     reason      TEXT    NOT NULL,
     updated_at  TEXT    NOT NULL
 );
+
+-- How often the database was marked; the same number stands in a file beside it. One row.
+CREATE TABLE mark (
+    only   INTEGER PRIMARY KEY CHECK (only = 1),
+    number INTEGER NOT NULL
+);
