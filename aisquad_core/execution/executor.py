@@ -242,7 +242,7 @@ class ConvoyExecutor:
     async def _wait_for_calm(self) -> None:
         if self.trouble is not None or self._ledger.trouble is not None:
             await self._clock.sleep(_START_RETRY_S)
-        await self._governor.wait_for_calm(running=len(self.runs), last_start_s=self.last_start_s)
+        await self._governor.wait_for_calm(last_start_s=self.last_start_s)
 
     def _keep(self, run: Run, slot: object, ending: Coroutine[object, object, Exit | None]) -> None:
         run.task.is_live = True
@@ -262,6 +262,7 @@ class ConvoyExecutor:
                     verdict = self._judge(run, end)
             finally:
                 self._semaphore.release(slot)
+                self._governor.note_end()
                 self._scheduler.vacate(task)
                 self._ledger.startable.set()
                 self._by_token.pop(run.token, None)

@@ -54,8 +54,8 @@ class Governor:
         self._clock = clock
         self._on_resize = on_resize
         self._pinned: int | None = None
-        self._calm = asyncio.Event()
-        self._calm.set()
+        self._eased = asyncio.Event()
+        """Set when a start that is delayed may be looked at again."""
 
     async def tick(self) -> Load:
         """Look at the machine once and act on it."""
@@ -86,28 +86,32 @@ class Governor:
         await self._decide()
         return self._semaphore.size
 
-    async def wait_for_calm(self, *, running: int, last_start_s: float) -> None:
+    async def wait_for_calm(self, *, last_start_s: float) -> None:
         """Delay a start while the machine is over its thresholds.
 
         Never while fewer than the baseline run; the first calm tick ends the delay.
 
         Args:
-            running: How many operations run.
-            last_start_s: When (monotonic) the last one started.
+            last_start_s: When (monotonic) the last operation started.
         """
-        while self.decision.throttle and running >= self._policy.baseline:
+        while self.decision.throttle and self._semaphore.in_use >= self._policy.baseline:
             due_s = last_start_s + self.decision.throttle * THROTTLE_S
             wait_s = due_s - self._clock.monotonic()
             if wait_s <= 0:
                 return
+            self._eased.clear()
             async with asyncio.TaskGroup() as waits:
                 first = [
                     waits.create_task(self._clock.sleep(wait_s)),
-                    waits.create_task(self._calm.wait()),
+                    waits.create_task(self._eased.wait()),
                 ]
                 await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
                 for wait in first:
                     wait.cancel()
+
+    def note_end(self) -> None:
+        """Take note that a slot came back."""
+        self._eased.set()
 
     async def _decide(self) -> None:
         previous = self._semaphore.size
@@ -117,10 +121,7 @@ class Governor:
             current=previous,
             pinned=self._pinned,
         )
-        if self.decision.throttle:
-            self._calm.clear()
-        else:
-            self._calm.set()
+        self._eased.set()
         if self.decision.parallelism != previous:
             self._semaphore.resize(self.decision.parallelism)
             await self._on_resize(previous)

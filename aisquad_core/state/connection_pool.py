@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from aisquad_core.errors import PoolClosedError, PoolTimeoutError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+
+_INTERRUPT_AGAIN_S = 0.02
 
 
 class PoolStats(TypedDict):
@@ -208,15 +210,19 @@ class ConnectionPool:
         A cancelled call goes on in the reader's thread, which must end before the next caller.
         """
         try:
-            await reader.interrupt()
-            await reader.run(_roll_back)
+            while True:
+                # Again and again: an interrupt between two statements of the call does nothing.
+                await reader.interrupt()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_INTERRUPT_AGAIN_S):
+                        await reader.run(_roll_back)
+                        return True
         except (sqlite3.Error, ValueError):
             self._discard(reader)
             return False
         except BaseException:
             self._discard(reader)
             raise
-        return True
 
     def _discard(self, reader: PooledReader) -> None:
         if (stopped := reader.stop()) is not None:

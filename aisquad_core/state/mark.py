@@ -33,8 +33,8 @@ class Mark:
         if noted <= stored:
             return None
         return (
-            f"{self._database} went back in time ({stored} instead of {noted} marks): an older copy "
-            "was put in its place, or its -wal file was deleted; what was settled since may run again"
+            f"{self._database} went back in time ({stored} instead of {noted} marks): an older"
+            " copy was put in its place, or its -wal was deleted; what ended since may run twice"
         )
 
     def advance(self, connection: sqlite3.Connection) -> int:

@@ -178,6 +178,8 @@ class Writer:
         self._idle: asyncio.Future[None] | None = None
         """Done when a batch is there; None while the writer is at work."""
         self._is_closing = False
+        self.commits = 0
+        """How many batches were committed."""
         self._identities: dict[Path, tuple[int, int]] = {}
         """Device and inode of the database and its WAL as they are open."""
 
@@ -296,6 +298,7 @@ class Writer:
         try:
             connection = self._connection or await self._connect()
             await connection.run(batch.commit)
+            self.commits += batch.failure is None
         except (sqlite3.Error, StateError, OSError) as error:  # it could not be opened again
             batch.failure = as_storage_error(error) or error
         except BaseException:

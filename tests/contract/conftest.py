@@ -16,7 +16,7 @@ from aisquad_core.engine import Engine
 from aisquad_core.model import ItemKey, WorkStatus
 from aisquad_core.settings import Settings
 from aisquad_core.spec import SpecFormat, SpecSource
-from aisquad_core.testing import FakeEngine
+from aisquad_core.testing import FakeEngine, FakeSampler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -141,7 +141,8 @@ def _engine(folder: Path) -> Engine:
         cpu_threshold=100.0,
         memory_threshold=100.0,
     )
-    return Engine(settings)
+    # A load at which the parallelism stays where it begins, for tests that nothing else changes it.
+    return Engine(settings, sampler=FakeSampler(cpu_percent=100.0, memory_percent=100.0))
 
 
 @asynccontextmanager

@@ -149,13 +149,16 @@ async def test_a_failed_call_is_rolled_back(pool: ConnectionPool) -> None:
     assert pool.get_stats()["reconnects"] == 0
 
 
+@pytest.mark.parametrize("is_late", [False, True])
 async def test_a_cancelled_call_has_ended_before_its_reader_goes_back(
-    pool: ConnectionPool,
+    pool: ConnectionPool, is_late: bool
 ) -> None:
-    begun, ended = threading.Event(), threading.Event()
+    begun, cancelled, ended = threading.Event(), threading.Event(), threading.Event()
 
     def read(connection: sqlite3.Connection) -> None:
         begun.set()
+        if is_late:  # its statement begins after the first interrupt
+            cancelled.wait(5)
         try:
             connection.execute(SLOW).fetchall()
         finally:
@@ -166,6 +169,9 @@ async def test_a_cancelled_call_has_ended_before_its_reader_goes_back(
         await asyncio.to_thread(begun.wait, 5)
         assert pool.get_stats()["active_connections"] == 1
         caller.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        cancelled.set()
     assert caller.cancelled()
     assert ended.is_set()
     assert pool.get_stats()["active_connections"] == 0

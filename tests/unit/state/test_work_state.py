@@ -462,7 +462,7 @@ async def test_a_database_that_went_back_is_noticed_at_the_next_start(
         await state.create(make_item("test", position=1))
         await state.mark()
         await state.mark()
-    assert (tmp_path / "workstate.db-mark").read_text() == "2\n"  # noqa: ASYNC240
+    assert (tmp_path / "workstate.db-mark").read_text() == "2\n"
     async with WorkState(path, clock=clock) as state:
         assert state.setback is None
     await asyncio.to_thread(older.rename, path)
