@@ -20,7 +20,7 @@ from aisquad_core.spec import SpecFormat, SpecSource
 from aisquad_core.testing import FakeSampler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
     from aisquad_core.api import ItemView
@@ -46,7 +46,7 @@ async def running(
 
 
 async def launch(
-    engine: Engine, folder: Path, *operations: dict[str, object], **top: object
+    engine: Engine, folder: Path, *operations: Mapping[str, object], **top: object
 ) -> str:
     text = json.dumps({"name": "work", "operations": operations, **top})
     source = SpecSource(text=text, format=SpecFormat.JSON, origin="work.json", base_dir=str(folder))

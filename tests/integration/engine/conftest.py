@@ -1,0 +1,16 @@
+"""The engine's tests run under both task factories: Textual leaves the eager one on its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+
+@pytest.fixture(autouse=True, params=["default", "eager"])
+async def task_factory(request: pytest.FixtureRequest) -> None:
+    if request.param == "eager":
+        if sys.version_info < (3, 12):
+            pytest.skip("eager tasks came with Python 3.12")
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
