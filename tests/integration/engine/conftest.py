@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import pytest
 
@@ -11,6 +10,7 @@ import pytest
 @pytest.fixture(autouse=True, params=["default", "eager"])
 async def task_factory(request: pytest.FixtureRequest) -> None:
     if request.param == "eager":
-        if sys.version_info < (3, 12):
+        factory = getattr(asyncio, "eager_task_factory", None)
+        if factory is None:
             pytest.skip("eager tasks came with Python 3.12")
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        asyncio.get_running_loop().set_task_factory(factory)
