@@ -297,6 +297,7 @@ class Engine:
 
     async def _tick(self) -> None:
         self._picture.sampled(await self._governor.tick())
+        self._executor.halt = await self._state.check_identity()
         for convoy in self._steering.expired():
             self._tasks.create_task(self._steering.expire(convoy))
         self._show_engine()
@@ -359,7 +360,11 @@ class Engine:
             reason=self._governor.decision.reason,
             waiting=self._waiting() if queued else None,
             phase=self._phase,
-            trouble=self._recovery.trouble or self._ledger.trouble or self._executor.trouble,
+            trouble=self._executor.halt
+            or self._recovery.trouble
+            or self._ledger.trouble
+            or self._executor.trouble
+            or self._state.setback,
         )
 
     def _waiting(self) -> str | None:

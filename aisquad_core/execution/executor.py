@@ -126,6 +126,8 @@ class ConvoyExecutor:
         jitter: random.Random | None = None,
     ) -> None:
         self.grace_s = grace_s
+        self.halt: str | None = None
+        """Why nothing may start at all, in words; None when it may."""
         self.trouble: str | None = None
         """Why the machine refused the last start; None when it did not."""
         self.last_start_s = clock.monotonic()
@@ -240,6 +242,8 @@ class ConvoyExecutor:
                 await asyncio.sleep(0)
 
     async def _wait_for_calm(self) -> None:
+        while self.halt is not None:
+            await self._clock.sleep(_START_RETRY_S)
         if self.trouble is not None or self._ledger.trouble is not None:
             await self._clock.sleep(_START_RETRY_S)
         await self._governor.wait_for_calm(last_start_s=self.last_start_s)

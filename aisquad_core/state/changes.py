@@ -139,5 +139,5 @@ def delete_launch(connection: sqlite3.Connection, number: int, limit: int) -> in
         (*place_range(number), limit),
     ).rowcount
     if count < limit:
-        connection.execute("DELETE FROM launches WHERE number = ? AND NOT is_complete", (number,))
+        connection.execute("DELETE FROM launches WHERE number = ?", (number,))
     return count

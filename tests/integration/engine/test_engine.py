@@ -321,3 +321,25 @@ async def test_leaving_the_engine_leaves_no_task_and_no_thread_behind(tmp_path: 
     async with running(tmp_path) as engine:
         await engine.wait([await launch(engine, tmp_path, {"id": "a", "run": "true"})])
     assert asyncio.all_tasks() == before
+
+
+async def test_a_database_that_was_moved_away_stops_new_starts_and_says_so(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        convoy_id = await launch(engine, tmp_path, {"id": "before", "run": "true"})
+        await engine.wait([convoy_id])
+        database = tmp_path / "state" / "workstate.db"
+        database.rename(tmp_path / "moved.db")
+
+        async def has_noticed() -> bool:
+            return (await engine.snapshot()).engine.trouble is not None
+
+        await until(engine, has_noticed)
+        trouble = (await engine.snapshot()).engine.trouble
+        assert trouble is not None
+        assert str(database) in trouble
+        (tmp_path / "moved.db").rename(database)
+
+        async def is_well() -> bool:
+            return (await engine.snapshot()).engine.trouble is None
+
+        await until(engine, is_well)

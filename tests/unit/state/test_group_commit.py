@@ -190,17 +190,23 @@ async def test_successive_changes_of_one_item_share_a_batch(
     assert await _outcomes(state.run_update(make_start("op-0")), state.run_update(end)) == [2, 3]
 
 
-async def test_a_batch_without_conflict_is_one_statement(
-    state: WorkState, make_item: MakeItem, make_start: MakeStart
-) -> None:
-    for number in range(200):
-        await state.create(make_item(f"op-{number}", position=number))
+async def _traced(state: WorkState) -> list[str]:
+    """Return a list that gets every statement of the writer from now on."""
     statements: list[str] = []
 
     def trace(connection: sqlite3.Connection) -> None:
         connection.set_trace_callback(statements.append)
 
     await state._writer.run_outside_transaction(trace)
+    return statements
+
+
+async def test_a_batch_without_conflict_is_one_statement(
+    state: WorkState, make_item: MakeItem, make_start: MakeStart
+) -> None:
+    for number in range(200):
+        await state.create(make_item(f"op-{number}", position=number))
+    statements = await _traced(state)
     outcomes = await _outcomes(
         *[state.run_update(make_start(f"op-{number}")) for number in range(200)]
     )
@@ -216,10 +222,12 @@ async def test_more_callers_than_a_batch_holds_are_all_served(
         async with asyncio.TaskGroup() as tasks:
             for number in range(start, min(start + 100, count)):
                 tasks.create_task(state.create(make_item(f"op-{number}", position=number)))
+    statements = await _traced(state)
     outcomes = await _outcomes(
         *[state.run_update(make_start(f"op-{number}")) for number in range(count)]
     )
     assert outcomes == [2] * count
+    assert len(statements) == 2
 
 
 async def _limit_pages(state: WorkState, more: int) -> None:

@@ -471,5 +471,6 @@ async def test_a_database_that_went_back_is_noticed_at_the_next_start(
         assert "1 instead of 2 marks" in state.setback
         await state.create(make_item("test", position=1))
         await state.mark()
+    assert (tmp_path / "workstate.db-mark").read_text() == "3\n"
     async with WorkState(path, clock=clock) as state:
         assert state.setback is None
