@@ -280,6 +280,7 @@ class Engine:
         for record in unfinished:
             hold = None if self._is_resuming else _HOLD.format(record.id)
             convoys.append(await self._recovery.load(record, hold=hold))
+            self._picture.convoy_changed(convoys[-1])
         self._has_loaded.set()
         for convoy in convoys:
             await self._recovery.reconcile(convoy)

@@ -23,6 +23,7 @@ from aisquad_core.state.changes import (
     reserve_launch,
     transition_items,
 )
+from aisquad_core.state.connection import switching_quickly
 from aisquad_core.state.connection_pool import ConnectionPool
 from aisquad_core.state.item_query import place_range
 from aisquad_core.state.mark import Mark
@@ -98,6 +99,7 @@ class WorkState:
             StorageError: It cannot be opened.
         """
         await self._writer.open()
+        self._exit.enter_context(switching_quickly())
         group = await self._exit.enter_async_context(asyncio.TaskGroup())
         self._exit.push_async_callback(self._finish, group.create_task(self._writer.run()))
         self._exit.push_async_callback(self.pool.close)

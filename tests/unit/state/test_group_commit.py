@@ -22,7 +22,7 @@ from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeClock
 
 if TYPE_CHECKING:
-    from conftest import MakeItem, MakeStart
+    from tests.unit.state.conftest import MakeItem, MakeStart
 
 
 @dataclass(frozen=True)

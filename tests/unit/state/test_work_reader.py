@@ -20,10 +20,9 @@ from aisquad_core.state.workstate import WorkState
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import MakeConvoy, MakeItem
-
     from aisquad_core.api import ItemView
     from aisquad_core.testing import FakeClock
+    from tests.unit.state.conftest import MakeConvoy, MakeItem
 
 
 @pytest.fixture

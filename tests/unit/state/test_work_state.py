@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -37,10 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import MakeConvoy, MakeItem, MakeStart
-
     from aisquad_core.model import WorkItem
     from aisquad_core.testing import FakeClock
+    from tests.unit.state.conftest import MakeConvoy, MakeItem, MakeStart
 
 KEY = ItemKey("build-1", "lint")
 NOT_UTF8 = "caf\udce9"
@@ -474,3 +474,12 @@ async def test_a_database_that_went_back_is_noticed_at_the_next_start(
     assert (tmp_path / "workstate.db-mark").read_text() == "3\n"
     async with WorkState(path, clock=clock) as state:
         assert state.setback is None
+
+
+async def test_threads_take_turns_quickly_only_while_a_work_state_is_open(
+    path: Path, clock: FakeClock
+) -> None:
+    before_s = sys.getswitchinterval()
+    async with WorkState(path, clock=clock):
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == pytest.approx(before_s)
