@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from aisquad_core.api import EngineView, ItemSort, NodeView, Outcome, Snapshot, StopMode
 from aisquad_core.clock import SystemClock
-from aisquad_core.errors import EngineStoppedError
+from aisquad_core.errors import EngineStoppedError, StorageError
 from aisquad_core.events import EventHub
 from aisquad_core.execution.admission import Admission
 from aisquad_core.execution.commands import Commands
@@ -299,6 +299,10 @@ class Engine:
     async def _tick(self) -> None:
         self._picture.sampled(await self._governor.tick())
         self._executor.halt = await self._state.check_identity()
+        try:
+            await self._state.mark()
+        except StorageError as error:
+            self._ledger.trouble = str(error)
         for convoy in self._steering.expired():
             self._tasks.create_task(self._steering.expire(convoy))
         self._show_engine()

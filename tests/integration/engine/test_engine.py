@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -343,3 +344,46 @@ async def test_a_database_that_was_moved_away_stops_new_starts_and_says_so(tmp_p
             return (await engine.snapshot()).engine.trouble is None
 
         await until(engine, is_well)
+
+
+async def test_a_killed_launcher_is_a_loss_and_its_retry_never_overlaps_it(tmp_path: Path) -> None:
+    line = (
+        '[ -e first ] && grep -q "^State:.[^Z]" "/proc/$(cat first)/status" && touch overlap; '
+        'if [ "$AISQUAD_ATTEMPT" = 1 ]; then echo $$ > first; trap "" TERM; sleep 60; fi'
+    )
+    async with running(tmp_path) as engine:
+        convoy_id = await launch(
+            engine, tmp_path, {"id": "op", "run": line, "retries": 1, "retry_delay": 0}
+        )
+
+        async def runs() -> bool:
+            return (tmp_path / "first").exists()
+
+        await until(engine, runs)
+        detail = await engine.item(ItemKey(convoy_id, "op"))
+        assert detail.pid is not None
+        os.kill(detail.pid, signal.SIGKILL)
+        (view,) = await engine.wait([convoy_id])
+        detail = await engine.item(ItemKey(convoy_id, "op"))
+    assert view.status is ConvoyStatus.COMPLETED
+    assert [ended.status for ended in detail.tries] == [WorkStatus.LOST]
+    assert not (tmp_path / "overlap").exists()
+
+
+async def test_what_is_lost_for_good_says_so_and_is_no_success(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        convoy_id = await launch(engine, tmp_path, {"id": "op", "run": "touch on; sleep 60"})
+
+        async def runs() -> bool:
+            return (tmp_path / "on").exists()
+
+        await until(engine, runs)
+        pid = (await engine.item(ItemKey(convoy_id, "op"))).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        (view,) = await engine.wait([convoy_id])
+        item = (await items(engine, convoy_id))["op"]
+    assert view.status is ConvoyStatus.FAILED
+    assert item.status is WorkStatus.LOST
+    assert item.error is not None
+    assert "launcher was killed" in item.error
