@@ -107,11 +107,14 @@ def make_folder(folder: str, request: StartRequest) -> None:
         RunnerError: It cannot be made, or is there already.
     """
     try:
+        item_folder = os.path.dirname(folder)
         try:
-            os.mkdir(folder, 0o700)
+            os.mkdir(item_folder, 0o700)
+        except FileExistsError:
+            pass  # an earlier attempt's
         except FileNotFoundError:
-            _make_parents(folder)
-            os.mkdir(folder, 0o700)
+            _make_parents(item_folder)
+        os.mkdir(folder, 0o700)
         if request.operation.stdin is not None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             with open(os.open(f"{folder}/{STDIN}", flags, 0o600), "wb") as file:
@@ -120,13 +123,10 @@ def make_folder(folder: str, request: StartRequest) -> None:
         raise runner_error(f"cannot prepare {request.ref.item_id}", error) from error
 
 
-def _make_parents(folder: str) -> None:
-    item_folder = Path(folder).parent
-    try:
-        item_folder.mkdir(mode=0o700, exist_ok=True)
-    except FileNotFoundError:
-        for parent in (item_folder.parent.parent, item_folder.parent, item_folder):
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _make_parents(item_folder: str) -> None:
+    place = Path(item_folder)
+    for folder in (place.parent.parent, place.parent, place):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def spawn(folder: str, request: StartRequest, *, shell: str, inherited: tuple[int, ...]) -> int:
