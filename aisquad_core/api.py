@@ -350,28 +350,8 @@ class StopMode(StrEnum):
     """Operations run on; the next engine adopts them."""
 
 
-class EngineAPI(Protocol):
-    """Watch and steer one engine.
-
-    Every call may raise `EngineStoppedError`. A call that names convoys or items that do not exist
-    raises `NotFoundError` and does nothing.
-    """
-
-    async def snapshot(self) -> Snapshot:
-        """Return the whole picture."""
-        ...
-
-    def subscribe(
-        self, since: int | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[Snapshot | Event]]:
-        """Open a stream: a snapshot, then every change after it, in order.
-
-        A subscriber that knows everything up to `since` gets only later changes if the engine
-        still has them, else a new snapshot. One that reads too slowly gets the newest state of
-        each thing, and a new snapshot when even that would be too much. The stream ends with the
-        engine.
-        """
-        ...
+class ItemReader(Protocol):
+    """Reads what is committed about work items, and their logs."""
 
     async def items(
         self,
@@ -402,6 +382,30 @@ class EngineAPI(Protocol):
         """Return bytes of an attempt's log (None: the present one).
 
         A negative `offset` counts from the end. No log yet is an empty chunk.
+        """
+        ...
+
+
+class EngineAPI(ItemReader, Protocol):
+    """Watch and steer one engine.
+
+    Every call may raise `EngineStoppedError`. A call that names convoys or items that do not exist
+    raises `NotFoundError` and does nothing.
+    """
+
+    async def snapshot(self) -> Snapshot:
+        """Return the whole picture."""
+        ...
+
+    def subscribe(
+        self, since: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Snapshot | Event]]:
+        """Open a stream: a snapshot, then every change after it, in order.
+
+        A subscriber that knows everything up to `since` gets only later changes if the engine
+        still has them, else a new snapshot. One that reads too slowly gets the newest state of
+        each thing, and a new snapshot when even that would be too much. The stream ends with the
+        engine.
         """
         ...
 

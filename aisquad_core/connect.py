@@ -10,9 +10,9 @@ import asyncio
 import sqlite3
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from aisquad_core.api import ItemFilter, ItemSort
+from aisquad_core.api import ItemReader
 from aisquad_core.clock import SystemClock
 from aisquad_core.execution import queries
 from aisquad_core.execution.process import LocalRunner
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     from aisquad_core.api import (
         ConvoyView,
         EngineAPI,
-        ItemDetail,
-        ItemPage,
         ItemView,
-        LogChunk,
         Preview,
     )
     from aisquad_core.model import ItemKey
@@ -67,40 +64,11 @@ class EngineStatus:
     """Why the parallelism is what it is, in words."""
 
 
-class WorkReader(Protocol):
+class WorkReader(ItemReader, Protocol):
     """What can be read without an engine."""
 
     async def convoys(self) -> tuple[ConvoyView, ...]:
         """Return all convoys, newest first."""
-        ...
-
-    async def items(
-        self,
-        filter: ItemFilter,
-        *,
-        sort: ItemSort = ItemSort.POSITION,
-        is_reversed: bool = False,
-        after: str | None = None,
-        offset: int = 0,
-        limit: int = 100,
-    ) -> ItemPage:
-        """Return one window of items; see `EngineAPI.items`."""
-        ...
-
-    async def item(self, key: ItemKey) -> ItemDetail:
-        """Return everything about one item."""
-        ...
-
-    async def log_range(
-        self,
-        key: ItemKey,
-        *,
-        attempt: int | None = None,
-        offset: int = 0,
-        length: int = 65_536,
-        stream: Literal["log", "result"] = "log",
-    ) -> LogChunk:
-        """Return bytes of a log; see `EngineAPI.log_range`."""
         ...
 
     async def resolve_convoy(self, prefix: str) -> str:

@@ -8,13 +8,11 @@ leaves to the next engine) what runs, in order, and commits everything.
 from __future__ import annotations
 
 import asyncio
-import os
-import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from aisquad_core.api import EngineView, ItemSort, NodeView, Outcome, Snapshot, StopMode
+from aisquad_core.api import EngineView, ItemSort, Outcome, Snapshot, StopMode
 from aisquad_core.clock import SystemClock
 from aisquad_core.errors import EngineStoppedError, StorageError
 from aisquad_core.events import EventHub
@@ -24,7 +22,8 @@ from aisquad_core.execution.environment import EnvironmentStore
 from aisquad_core.execution.executor import ConvoyExecutor
 from aisquad_core.execution.governor import Governor
 from aisquad_core.execution.ledger import Ledger
-from aisquad_core.execution.picture import Picture, add_counts
+from aisquad_core.execution.overview import Overview
+from aisquad_core.execution.picture import Picture
 from aisquad_core.execution.process import LocalRunner
 from aisquad_core.execution.queries import Queries, preview
 from aisquad_core.execution.recovery import Recovery
@@ -37,9 +36,7 @@ from aisquad_core.load.semaphore import AdaptiveSemaphore
 from aisquad_core.load.tuning import Policy, Thresholds
 from aisquad_core.model import ConvoyStatus, ItemKey
 from aisquad_core.state.folder import StateFolder, boot_id
-from aisquad_core.state.records import EngineFacts
 from aisquad_core.state.workstate import WorkState
-from aisquad_core.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -57,7 +54,8 @@ if TYPE_CHECKING:
         Preview,
     )
     from aisquad_core.clock import Clock
-    from aisquad_core.execution.executor import Run
+    from aisquad_core.execution.overview import Phase
+    from aisquad_core.execution.run import Run
     from aisquad_core.execution.runner import Runner
     from aisquad_core.execution.scheduler import Task
     from aisquad_core.load.resource_monitor import Sampler
@@ -68,8 +66,6 @@ if TYPE_CHECKING:
 _CONVOYS_SHOWN = 100
 """Latest convoys of the work state that the first picture holds."""
 _HOLD = "interrupted: `aisquad run --resume {}` continues it"
-_STILL_AFTER_S = 60.0
-"""Seconds without a start, though work waits, after which the engine says why."""
 
 
 class Engine:
@@ -111,7 +107,7 @@ class Engine:
         runs_dir = settings.state_dir / "runs"
         self._runner = runner or LocalRunner(runs_dir, clock=clock)
         self._environments = EnvironmentStore(runs_dir)
-        self._policy = Policy(
+        policy = Policy(
             baseline=settings.baseline_parallelism,
             max_parallelism=settings.max_parallelism,
             thresholds=Thresholds(
@@ -119,14 +115,12 @@ class Engine:
             ),
             is_auto=settings.enable_auto_tuning,
         )
-        self._monitor = ResourceMonitor(sampler, clock, thresholds=self._policy.thresholds)
-        self._semaphore = AdaptiveSemaphore(
-            min(self._policy.baseline, self._policy.max_parallelism)
-        )
+        monitor = ResourceMonitor(sampler, clock, thresholds=policy.thresholds)
+        self._semaphore = AdaptiveSemaphore(min(policy.baseline, policy.max_parallelism))
         self._governor = Governor(
-            monitor=self._monitor,
+            monitor=monitor,
             semaphore=self._semaphore,
-            policy=self._policy,
+            policy=policy,
             clock=clock,
             on_resize=self._resized,
         )
@@ -185,17 +179,27 @@ class Engine:
             agents=settings.agents,
             clock=clock,
         )
+        self._overview = Overview(
+            state_dir=settings.state_dir,
+            policy=policy,
+            monitor=monitor,
+            governor=self._governor,
+            semaphore=self._semaphore,
+            scheduler=self._scheduler,
+            executor=self._executor,
+            picture=self._picture,
+            clock=clock,
+        )
         self._queries = Queries(
             reader=self._state.reader, runner=self._runner, why=self._why_not_running
         )
         self._exits = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
         self._background: list[asyncio.Task[None]] = []
-        self._phase: Literal["recovering", "running", "stopping", "stopped"] = "recovering"
+        self._phase: Phase = "recovering"
         self._stopped: asyncio.Event | None = None
         self._has_loaded = asyncio.Event()
         """Whether every convoy that earlier engines left is in memory (or never will be)."""
-        self._started_at = clock.now()
         self._shown: EngineView | None = None
 
     # Lifetime
@@ -313,23 +317,8 @@ class Engine:
 
     async def _record_facts(self) -> None:
         """Let commands in other processes know what this engine does."""
-        decision = self._governor.decision
         await self._ledger.until_stored(
-            lambda: self._state.record_engine(
-                EngineFacts(
-                    pid=os.getpid(),
-                    boot_id=boot_id(),
-                    version=__version__,
-                    started_at=self._started_at,
-                    parallelism=self._semaphore.size,
-                    baseline=self._policy.baseline,
-                    max=self._policy.max_parallelism,
-                    auto=decision.is_auto,
-                    throttle=decision.throttle,
-                    reason=decision.reason,
-                    updated_at=self._clock.now(),
-                )
-            )
+            lambda: self._state.record_engine(self._overview.facts(boot_id()))
         )
 
     def _show_engine(self) -> None:
@@ -341,44 +330,14 @@ class Engine:
             self._picture.engine_changed(view)
 
     def _view(self) -> EngineView:
-        sample = self._monitor.get_current_metrics()
-        queued = sum(
-            convoy.unfinished - convoy.running for convoy in self._scheduler.convoys.values()
-        )
-        return EngineView(
-            pid=os.getpid(),
-            version=__version__,
-            sqlite_version=sqlite3.sqlite_version,
-            state_dir=str(self._settings.state_dir),
-            started_at=self._started_at,
-            parallelism=self._semaphore.size,
-            baseline=self._policy.baseline,
-            max=self._policy.max_parallelism,
-            auto=self._governor.decision.is_auto,
-            running=len(self._executor.runs),
-            queued=queued,
-            cpu_percent=sample.cpu_percent if sample else 0.0,
-            memory_percent=sample.memory_percent if sample else 0.0,
-            cpu_threshold=self._policy.thresholds.cpu_percent,
-            memory_threshold=self._policy.thresholds.memory_percent,
-            throttle=self._governor.decision.throttle,
-            reason=self._governor.decision.reason,
-            waiting=self._waiting() if queued else None,
-            phase=self._phase,
-            trouble=self._executor.halt
+        trouble = (
+            self._executor.halt
             or self._recovery.trouble
             or self._ledger.trouble
             or self._executor.trouble
-            or self._state.setback,
+            or self._state.setback
         )
-
-    def _waiting(self) -> str | None:
-        """Say why nothing has started for a minute though work waits."""
-        if self._clock.monotonic() - self._executor.last_start_s < _STILL_AFTER_S:
-            return None
-        if self._semaphore.in_use >= self._semaphore.size:
-            return f"all {self._semaphore.size} slots are taken"
-        return self._scheduler.summary(self._clock.monotonic())
+        return self._overview.view(self._phase, trouble)
 
     def _why_not_running(self, view: ItemView) -> str | None:
         task = self._scheduler.get(ItemKey(view.convoy_id, view.id))
@@ -394,26 +353,7 @@ class Engine:
         return self._snapshot()
 
     def _snapshot(self) -> Snapshot:
-        convoys = self._picture.convoys()
-        engine = self._view()
-        sample = self._monitor.get_current_metrics()
-        return Snapshot(
-            seq=self._hub.seq,
-            at=self._clock.now(),
-            engine=engine,
-            nodes=(
-                NodeView(
-                    name="local",
-                    parallelism=engine.parallelism,
-                    running=engine.running,
-                    cpu_count=sample.cpu_count if sample else 0.0,
-                    memory_bytes=sample.memory_bytes if sample else 0,
-                ),
-            ),
-            convoys=convoys,
-            counts=add_counts([convoy.counts for convoy in convoys]),
-            history=tuple(self._governor.loads),
-        )
+        return self._overview.snapshot(self._hub.seq, self._view())
 
     def subscribe(
         self, since: int | None = None

@@ -11,11 +11,12 @@ import asyncio
 import heapq
 import os
 import random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aisquad_core.errors import RunnerError
 from aisquad_core.execution.outcome import judge, retry_delay_s
-from aisquad_core.execution.runner import Exit, StartRef, StartRequest
+from aisquad_core.execution.run import Run, StopRequest
+from aisquad_core.execution.runner import Exit, StartRequest
 from aisquad_core.model import FAILURE_STATUSES, RunUpdate, StopReason, Try, WorkStatus
 from aisquad_core.sanitise import one_line
 from aisquad_core.state.operation_text import decode_operation
@@ -39,60 +40,6 @@ _PICKS_A_PASS = 16
 _START_RETRY_S = 1.0
 """Seconds before a start is tried again for which there was no room in the machine."""
 _DEFAULT_RETRY_DELAY_S = 1.0
-
-
-class StopRequest(NamedTuple):
-    """Asks a run to end its operation."""
-
-    reason: StopReason
-    grace_s: float
-    error: str | None = None
-    """For a timeout: which time was over."""
-
-
-class Run:
-    """One start of one attempt, from its pick until its end is committed."""
-
-    __slots__ = (
-        "body",
-        "inbox",
-        "is_calling",
-        "is_signalled",
-        "operation",
-        "request",
-        "settled",
-        "started_at",
-        "task",
-        "token",
-    )
-
-    def __init__(self, task: Task, token: str, *, started_at: datetime | None = None) -> None:
-        self.task = task
-        self.token = token
-        """Names the process's start; empty for an async callable."""
-        self.started_at = started_at
-        self.operation: Operation | None = None
-        self.request: StopRequest | None = None
-        self.inbox: asyncio.Queue[Exit | StopRequest] | None = None
-        self.body: asyncio.Task[None] | None = None
-        self.is_calling = False
-        self.is_signalled = False
-        self.settled = asyncio.Event()
-
-    @property
-    def ref(self) -> StartRef:
-        """The start's name for the runner."""
-        convoy_id, item_id = self.task.key
-        return StartRef(convoy_id, item_id, self.task.attempt, self.token)
-
-    def is_stopping(self) -> bool:
-        """Whether it has been asked to end."""
-        return self.request is not None
-
-    @property
-    def is_process(self) -> bool:
-        """Whether it is a process, which can outlive the engine, and not an async callable."""
-        return self.task.call is None
 
 
 class ConvoyExecutor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aisquad_core.errors import RunnerError
 from aisquad_core.execution.admission import keep_out_of_collections
-from aisquad_core.execution.executor import Run, StopRequest
+from aisquad_core.execution.run import Run, StopRequest
 from aisquad_core.execution.runner import Contest, Exit, Finding
 from aisquad_core.execution.scheduler import ConvoyState, Task
 from aisquad_core.model import FAILURE_STATUSES, StopReason, WorkStatus

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from aisquad_core.clock import Clock
-    from aisquad_core.execution.executor import ConvoyExecutor, Run
+    from aisquad_core.execution.executor import ConvoyExecutor
     from aisquad_core.execution.ledger import Ledger
+    from aisquad_core.execution.run import Run
     from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task
     from aisquad_core.model import WorkItem
 
