@@ -171,8 +171,8 @@ class _StoredWork(Queries):
             auto=facts.auto if facts else self._settings.enable_auto_tuning,
             running=counts.running,
             queued=counts.queued,
-            cpu_percent=load.cpu_percent,
-            memory_percent=load.memory_percent,
+            cpu_percent=round(load.cpu_percent, 1),
+            memory_percent=round(load.memory_percent, 1),
             throttle=facts.throttle if facts else 0.0,
             reason=facts.reason if facts else "no engine runs",
         )

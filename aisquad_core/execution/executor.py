@@ -94,6 +94,8 @@ class ConvoyExecutor:
         """A heap of (when, tie-breaker, run)."""
         self._tasks = asyncio.TaskGroup()
         self._watchers: list[asyncio.Task[None]] = []
+        self._stops: set[asyncio.Task[None]] = set()
+        """Trees that are being ended."""
         self._dispatcher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> ConvoyExecutor:
@@ -108,8 +110,8 @@ class ConvoyExecutor:
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop following; a process that still runs, runs on."""
         self.close()
-        for watcher in self._watchers:
-            watcher.cancel()
+        for task in (*self._watchers, *self._stops):
+            task.cancel()
         for run in self.runs.values():
             if run.body is not None:
                 run.body.cancel()
@@ -273,7 +275,9 @@ class ConvoyExecutor:
                 continue
             await self._ledger.commit(run.task, self._running(run, stopping=message.reason))
             run.is_signalled = True
-            self._tasks.create_task(self._runner.stop(run.ref, grace_s=message.grace_s))
+            stop = self._tasks.create_task(self._runner.stop(run.ref, grace_s=message.grace_s))
+            self._stops.add(stop)
+            stop.add_done_callback(self._stops.discard)
 
     async def _run_call(self, run: Run) -> Exit | None:
         """Await an async callable; None if it was given back to the queue."""

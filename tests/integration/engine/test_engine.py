@@ -387,3 +387,34 @@ async def test_what_is_lost_for_good_says_so_and_is_no_success(tmp_path: Path) -
     assert item.status is WorkStatus.LOST
     assert item.error is not None
     assert "launcher was killed" in item.error
+
+
+async def test_a_cancel_that_was_under_way_is_finished_by_the_next_engine(tmp_path: Path) -> None:
+    stubborn = 'trap "" TERM; touch on; while :; do sleep 0.1; done'
+    async with running(tmp_path, grace_seconds=60) as engine:
+        convoy_id = await launch(
+            engine,
+            tmp_path,
+            {"id": "op", "run": stubborn},
+            {"id": "next", "run": "true", "needs": ["op"]},
+        )
+
+        async def runs() -> bool:
+            return (tmp_path / "on").exists()
+
+        await until(engine, runs)
+        version = (await items(engine, convoy_id))["op"].version
+        async with asyncio.TaskGroup() as tasks:
+            cancelling = tasks.create_task(engine.cancel(convoy_id))
+
+            async def is_intended() -> bool:
+                return (await items(engine, convoy_id))["op"].version > version
+
+            await until(engine, is_intended)
+            await engine.stop(StopMode.DETACH)
+            cancelling.cancel()
+    async with running(tmp_path) as engine:
+        (view,) = await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert view.status is ConvoyStatus.CANCELLED
+    assert {item.status for item in ended.values()} == {WorkStatus.CANCELLED}
