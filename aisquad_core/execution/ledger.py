@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from aisquad_core.state.workstate import WorkState
 
 _STORAGE_RETRY_S = 1.0
+_MOVED_AT_ONCE = 500
+"""Tasks of a bulk move between which the loop does other things."""
 _Stored = TypeVar("_Stored")
 _QUEUED = (WorkStatus.PENDING, WorkStatus.BLOCKED)
 
@@ -123,9 +125,13 @@ class Ledger:
 
         A task that went another way meanwhile is left alone.
         """
-        convoy = tasks[0].convoy
         for task in tasks:
             task.ticket = 0
+        for start in range(0, len(tasks), _MOVED_AT_ONCE):
+            await self._move(tasks[start : start + _MOVED_AT_ONCE], status, reason)
+
+    async def _move(self, tasks: Sequence[Task], status: WorkStatus, reason: str | None) -> None:
+        convoy = tasks[0].convoy
         versions = [(task.item_id, task.version) for task in tasks]
         finished_at = self._clock.now() if status.is_final else None
         stale = set(
