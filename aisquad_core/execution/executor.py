@@ -294,7 +294,9 @@ class ConvoyExecutor:
             await call()
         except asyncio.CancelledError:
             body = asyncio.current_task()
-            if body is None or not run.is_stopping():
+            if body is None or not body.cancelling():
+                return Exit(token=run.token, exit_code=1, error="CancelledError, from within")
+            if not run.is_stopping():
                 raise
             body.uncancel()
             return Exit(token=run.token, exit_code=None)

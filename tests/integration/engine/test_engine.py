@@ -272,16 +272,20 @@ async def test_callables_run_and_their_errors_are_outcomes(tmp_path: Path) -> No
     async def bad() -> None:
         raise ValueError("no\nluck")
 
+    async def gives_up() -> None:
+        raise asyncio.CancelledError
+
     async def endless() -> None:
         await asyncio.Event().wait()
 
     operations = [
         Operation(id="good"),
         Operation(id="bad"),
+        Operation(id="gives-up"),
         Operation(id="endless", timeout_s=0.1),
         Operation(id="after", needs=("good",)),
     ]
-    calls = {"good": good, "bad": bad, "endless": endless, "after": good}
+    calls = {"good": good, "bad": bad, "gives-up": gives_up, "endless": endless, "after": good}
     async with running(tmp_path) as engine:
         convoy_id = await engine.launch_operations(
             "calls", operations, calls, env={}, cwd=str(tmp_path)
@@ -292,6 +296,7 @@ async def test_callables_run_and_their_errors_are_outcomes(tmp_path: Path) -> No
     assert done == ["good", "good"]
     assert ended["bad"].error is not None
     assert ended["bad"].error.startswith("ValueError: no")
+    assert ended["gives-up"].error == "CancelledError, from within"
     assert ended["endless"].error == "timed out after 0.1 s"
 
 
