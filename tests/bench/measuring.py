@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_STEP_S = 0.01
+_STEP_S = 0.001
+"""Between looks; a stall may be under-reported by as much."""
 
 
 class StallMeter:
