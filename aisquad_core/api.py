@@ -7,12 +7,13 @@ never a difference, and a sequence number that grows by one for each change of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
@@ -48,6 +49,18 @@ class StatusCounts:
     def ended(self) -> int:
         """Items to which nothing more happens."""
         return self.completed + self.failed + self.lost + self.cancelled + self.skipped
+
+
+def add_counts(counts: Iterable[StatusCounts]) -> StatusCounts:
+    """Return the sum of several convoys' counts."""
+    sums = Counter[str]()
+    for each in counts:
+        for name in _COUNTED:
+            sums[name] += getattr(each, name)
+    return StatusCounts(**sums)
+
+
+_COUNTED = tuple(status.name for status in fields(StatusCounts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +135,10 @@ class ItemDetail:
     context: Mapping[str, Any]
     metadata: Mapping[str, Any]
     artifacts: Mapping[str, Any]
+    cpu_percent: float | None = None
+    """What its processes used since the last question, 100 a core; None unless it runs here."""
+    rss_bytes: int | None = None
+    """Memory of its processes; None unless it runs here."""
 
 
 class ItemSort(StrEnum):
@@ -137,6 +154,34 @@ class ItemSort(StrEnum):
     FINISHED = "finished"
 
 
+class ItemField(StrEnum):
+    """What a term of a filter looks at."""
+
+    ANY = "any"
+    """Id, agent, error and committed reason."""
+    ID = "id"
+    AGENT = "agent"
+    CONVOY = "convoy"
+    """The convoy's id or name."""
+    STATUS = "status"
+    """The status as its word, such as `running`."""
+    ERROR = "error"
+    REASON = "reason"
+    EXIT = "exit"
+    """The exit status as text; a term must be equal to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemTerm:
+    """One condition on the text of an item, without regard to case."""
+
+    text: str
+    """Part of the field, or with `is_regex` a regular expression that is found in it."""
+    field: ItemField = ItemField.ANY
+    is_negated: bool = False
+    is_regex: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFilter:
     """Which items; an empty field does not restrict."""
@@ -147,6 +192,8 @@ class ItemFilter:
     keys: tuple[ItemKey, ...] = ()
     text: str = ""
     """Part of an id, error or reason, without regard to case."""
+    terms: tuple[ItemTerm, ...] = ()
+    """All of them must hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +201,8 @@ class ItemPage:
     """One window of the items that fit a filter."""
 
     items: tuple[ItemView, ...]
-    total: int
-    """How many items fit the filter."""
+    total: int | None
+    """How many items fit the filter; None when that was not asked for."""
     next_after: str | None
     """Opaque key for the next page; None at the end."""
 
@@ -218,6 +265,10 @@ class Load:
     parallelism: int
     throttle: float
     """0 (none) to 1; the wait before the next start is this times five seconds."""
+    cpu_count: float = 0.0
+    """Cores that this process may use; 0 when unknown."""
+    memory_bytes: int = 0
+    """Memory that this process may use; 0 when unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +311,10 @@ class EngineView:
     phase: Literal["recovering", "running", "stopping", "stopped"] = "running"
     trouble: str | None = None
     """What ails the engine itself (disk full, …); None when well."""
+    resized_from: int | None = None
+    """The parallelism before the last resize; None before the first."""
+    grace_s: float = 10.0
+    """Seconds between TERM and KILL when an operation is stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,8 +417,35 @@ class ItemReader(Protocol):
         after: str | None = None,
         offset: int = 0,
         limit: int = 100,
+        is_counted: bool = True,
+        has_last_lines: bool = False,
     ) -> ItemPage:
-        """Return one window of committed items; `after` is a page's `next_after`."""
+        """Return one window of committed items.
+
+        Args:
+            filter: Which items.
+            sort: In which order.
+            is_reversed: Whether the order is turned round.
+            after: A page's `next_after`: begin behind that page.
+            offset: Items to leave out at the beginning; costs their number.
+            limit: Most items to return.
+            is_counted: Whether to say the total, which with a filter costs a look at all items.
+            has_last_lines: Whether to read the newest line of output of each item that began.
+
+        Raises:
+            InputError: `after` is no key of a page, or a term's regular expression is none.
+        """
+        ...
+
+    async def offset_of(
+        self,
+        filter: ItemFilter,
+        key: ItemKey,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+    ) -> int | None:
+        """Return how many items stand before this one; None when the filter leaves it out."""
         ...
 
     async def item(self, key: ItemKey) -> ItemDetail:

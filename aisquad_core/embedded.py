@@ -120,12 +120,34 @@ class EmbeddedEngine:
         after: str | None = None,
         offset: int = 0,
         limit: int = 100,
+        is_counted: bool = True,
+        has_last_lines: bool = False,
     ) -> ItemPage:
         """Return one window of committed items."""
         return await self.call(
             lambda api: api.items(
-                filter, sort=sort, is_reversed=is_reversed, after=after, offset=offset, limit=limit
+                filter,
+                sort=sort,
+                is_reversed=is_reversed,
+                after=after,
+                offset=offset,
+                limit=limit,
+                is_counted=is_counted,
+                has_last_lines=has_last_lines,
             )
+        )
+
+    async def offset_of(
+        self,
+        filter: ItemFilter,
+        key: ItemKey,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+    ) -> int | None:
+        """Return how many items stand before this one."""
+        return await self.call(
+            lambda api: api.offset_of(filter, key, sort=sort, is_reversed=is_reversed)
         )
 
     async def item(self, key: ItemKey) -> ItemDetail:

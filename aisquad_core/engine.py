@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         ItemView,
         LogChunk,
         Preview,
+        StatusCounts,
     )
     from aisquad_core.clock import Clock
     from aisquad_core.execution.overview import Phase
@@ -189,9 +190,13 @@ class Engine:
             executor=self._executor,
             picture=self._picture,
             clock=clock,
+            grace_s=settings.grace_s,
         )
         self._queries = Queries(
-            reader=self._state.reader, runner=self._runner, why=self._why_not_running
+            reader=self._state.reader,
+            runner=self._runner,
+            why=self._why_not_running,
+            counts=self._counts,
         )
         self._exits = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
@@ -339,6 +344,10 @@ class Engine:
         )
         return self._overview.view(self._phase, trouble)
 
+    def _counts(self) -> dict[str, StatusCounts] | None:
+        """Return the counts of convoys; None while those of earlier engines are being loaded."""
+        return self._picture.counts() if self._has_loaded.is_set() else None
+
     def _why_not_running(self, view: ItemView) -> str | None:
         task = self._scheduler.get(ItemKey(view.convoy_id, view.id))
         return None if task is None else self._why(task)
@@ -370,12 +379,33 @@ class Engine:
         after: str | None = None,
         offset: int = 0,
         limit: int = 100,
+        is_counted: bool = True,
+        has_last_lines: bool = False,
     ) -> ItemPage:
         """Return one window of committed items; see `EngineAPI.items`."""
         self._check_running()
         return await self._queries.items(
-            filter, sort=sort, is_reversed=is_reversed, after=after, offset=offset, limit=limit
+            filter,
+            sort=sort,
+            is_reversed=is_reversed,
+            after=after,
+            offset=offset,
+            limit=limit,
+            is_counted=is_counted,
+            has_last_lines=has_last_lines,
         )
+
+    async def offset_of(
+        self,
+        filter: ItemFilter,
+        key: ItemKey,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+    ) -> int | None:
+        """Return how many items stand before this one; see `EngineAPI.offset_of`."""
+        self._check_running()
+        return await self._queries.offset_of(filter, key, sort=sort, is_reversed=is_reversed)
 
     async def item(self, key: ItemKey) -> ItemDetail:
         """Return everything about one item."""

@@ -11,7 +11,6 @@ from aisquad_core.errors import EngineStoppedError, InputError
 from aisquad_core.execution.admission import new_convoy_id
 from aisquad_core.execution.views import view_convoy, view_record
 from aisquad_core.model import ConvoyRecord, ConvoyStatus
-from aisquad_core.spec import SpecSource, plan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from aisquad_core.execution.steering import Steering
     from aisquad_core.model import ItemKey, Operation, WorkItem
     from aisquad_core.settings import AgentProfile
-    from aisquad_core.spec import ConvoySource
+    from aisquad_core.spec import ConvoyPlan, ConvoySource
     from aisquad_core.state.reader import Reader
 
 
@@ -78,14 +77,21 @@ class Commands:
 
     async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
         """Commit the convoy of a file or an ad-hoc command; return its id."""
-        planned = await asyncio.to_thread(plan, source, agents=self._agents, cwd=cwd)
+        planned, origin = await asyncio.to_thread(self._plan, source, cwd)
         record = replace(
             self.new_record(planned.name, total=planned.total, cwd=cwd),
             stop_on_first_failure=planned.stop_on_first_failure,
             timeout_s=planned.timeout_s,
-            source=source.origin if isinstance(source, SpecSource) else None,
+            source=origin,
         )
         return await self.launch_record(record, planned.operations(), env=env)
+
+    def _plan(self, source: ConvoySource, cwd: str) -> tuple[ConvoyPlan, str | None]:
+        """Return what a source would run, and the file that it is; blocks."""
+        from aisquad_core.spec import SpecSource, plan  # noqa: PLC0415 - a start does not pay
+
+        origin = source.origin if isinstance(source, SpecSource) else None
+        return plan(source, agents=self._agents, cwd=cwd), origin
 
     async def launch_record(
         self,

@@ -48,6 +48,8 @@ class Governor:
         """What the last tick, or the operator, decided."""
         self.loads: deque[Load] = deque(maxlen=_LOADS_KEPT)
         """What the last ticks saw, oldest first."""
+        self.resized_from: int | None = None
+        """The size before the last resize; None before the first."""
         self._monitor = monitor
         self._semaphore = semaphore
         self._policy = policy
@@ -67,6 +69,8 @@ class Governor:
             memory_percent=sample.memory_percent,
             parallelism=self._semaphore.size,
             throttle=self.decision.throttle,
+            cpu_count=sample.cpu_count,
+            memory_bytes=sample.memory_bytes,
         )
         self.loads.append(load)
         return load
@@ -123,5 +127,6 @@ class Governor:
         )
         self._eased.set()
         if self.decision.parallelism != previous:
+            self.resized_from = previous
             self._semaphore.resize(self.decision.parallelism)
             await self._on_resize(previous)

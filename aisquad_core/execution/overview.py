@@ -6,8 +6,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Literal
 
-from aisquad_core.api import EngineView, NodeView, Snapshot
-from aisquad_core.execution.picture import add_counts
+from aisquad_core.api import EngineView, NodeView, Snapshot, add_counts
 from aisquad_core.state.records import EngineFacts
 from aisquad_core.version import __version__
 
@@ -42,6 +41,7 @@ class Overview:
         executor: What runs.
         picture: The convoys.
         clock: Time.
+        grace_s: Seconds between TERM and KILL.
     """
 
     def __init__(
@@ -56,7 +56,9 @@ class Overview:
         executor: ConvoyExecutor,
         picture: Picture,
         clock: Clock,
+        grace_s: float,
     ) -> None:
+        self._grace_s = grace_s
         self._state_dir = state_dir
         self._policy = policy
         self._monitor = monitor
@@ -96,6 +98,8 @@ class Overview:
             waiting=self._waiting() if queued else None,
             phase=phase,
             trouble=trouble,
+            resized_from=self._governor.resized_from,
+            grace_s=self._grace_s,
         )
 
     def facts(self, boot_id: str) -> EngineFacts:
@@ -133,7 +137,7 @@ class Overview:
                 ),
             ),
             convoys=convoys,
-            counts=add_counts([convoy.counts for convoy in convoys]),
+            counts=add_counts(convoy.counts for convoy in convoys),
             history=tuple(self._governor.loads),
         )
 

@@ -15,14 +15,13 @@ from aisquad_core.api import (
     ItemChanged,
     Resized,
     Sampled,
-    StatusCounts,
 )
 from aisquad_core.execution.views import view_convoy, view_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aisquad_core.api import ConvoyView, EngineView, Load
+    from aisquad_core.api import ConvoyView, EngineView, Load, StatusCounts
     from aisquad_core.clock import Clock
     from aisquad_core.events import EventHub
     from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task
@@ -56,6 +55,8 @@ class Picture:
         self._why = why
         self._changed: set[ConvoyState] = set()
         self._ended: dict[str, ConvoyView] = {}
+        self._dropped: dict[str, StatusCounts] = {}
+        """Counts of ended convoys that left the picture."""
         self._end_waiters: dict[str, list[asyncio.Future[None]]] = {}
         self.is_closed = False
         """Whether the engine has stopped."""
@@ -84,7 +85,8 @@ class Picture:
         """Put an ended convoy into the picture, dropping the oldest."""
         self._ended[view.id] = view
         if len(self._ended) > _ENDED_SHOWN:
-            del self._ended[min(self._ended.values(), key=_creation).id]
+            oldest = self._ended.pop(min(self._ended.values(), key=_creation).id)
+            self._dropped[oldest.id] = oldest.counts
 
     def reopened(self, convoy_id: str) -> None:
         """Note that an ended convoy is in memory again."""
@@ -124,6 +126,10 @@ class Picture:
         views += self._ended.values()
         return tuple(sorted(views, key=_creation, reverse=True))
 
+    def counts(self) -> dict[str, StatusCounts]:
+        """Return the counts of every convoy that was in the picture."""
+        return self._dropped | {view.id: view.counts for view in self.convoys()}
+
     def ended(self, convoy_id: str) -> ConvoyView | None:
         """Return an ended convoy that is in the picture."""
         return self._ended.get(convoy_id)
@@ -149,20 +155,6 @@ class Picture:
             if self._hub.has_subscribers:
                 self._hub.publish(ConvoyChanged(seq=sequence, convoy=view_convoy(convoy, now_s)))
         self._changed.clear()
-
-
-def add_counts(counts: list[StatusCounts]) -> StatusCounts:
-    """Return the sum of several convoys' counts."""
-    return StatusCounts(
-        pending=sum(each.pending for each in counts),
-        blocked=sum(each.blocked for each in counts),
-        running=sum(each.running for each in counts),
-        completed=sum(each.completed for each in counts),
-        failed=sum(each.failed for each in counts),
-        lost=sum(each.lost for each in counts),
-        cancelled=sum(each.cancelled for each in counts),
-        skipped=sum(each.skipped for each in counts),
-    )
 
 
 def _release(waiters: list[asyncio.Future[None]]) -> None:

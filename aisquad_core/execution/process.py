@@ -21,6 +21,7 @@ from aisquad_core.execution.evidence import Evidence, Sight, examine, find_locke
 from aisquad_core.execution.output import read_last_line, read_range
 from aisquad_core.execution.runner import Contest, Exit, Finding
 from aisquad_core.execution.tree import Tree
+from aisquad_core.execution.usage import UsageMeter
 from aisquad_core.execution.watched import (
     DeathWatch,
     Start,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from aisquad_core.api import LogChunk
     from aisquad_core.clock import Clock
     from aisquad_core.execution.runner import StartRef, StartRequest
+    from aisquad_core.execution.usage import Usage
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -86,6 +88,7 @@ class LocalRunner:
         self._has_ended = asyncio.Event()
         self._ender = TreeEnder(clock)
         self._deaths = DeathWatch()
+        self._usage = UsageMeter()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="aisquad-run")
         self._is_closed = False
 
@@ -226,6 +229,13 @@ class LocalRunner:
         paths = {ref.token: f"{self._folder(ref)}/{launcher.LOG}" for ref in refs}
         return await self._hop(lambda: {t: read_last_line(path) for t, path in paths.items()})
 
+    async def usage(self, ref: StartRef) -> Usage | None:
+        """Return what the processes of a start use; None unless it runs here."""
+        start = self._starts.get(ref.token)
+        if start is None or start.is_dead:
+            return None
+        return await self._hop(lambda: self._usage.read(start.tree()))
+
     async def inventory(self) -> dict[str, str]:
         """Return the tokens of all starts whose launcher lives, each with its folder."""
         return await self._hop(find_locked, self._runs_dir)
@@ -348,6 +358,7 @@ class LocalRunner:
 
     def _finish(self, start: Start, end: Exit) -> None:
         del self._starts[start.ref.token]
+        self._usage.forget(start.ref.token)
         self._exits.put_nowait(end)
         start.finished.set()
 

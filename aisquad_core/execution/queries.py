@@ -17,18 +17,19 @@ from aisquad_core.api import (
     Preview,
     PreviewOperation,
     StatusCounts,
+    add_counts,
 )
 from aisquad_core.errors import NotFoundError, SpecError
 from aisquad_core.execution.runner import StartRef
 from aisquad_core.execution.views import view_record
-from aisquad_core.model import WorkStatus
+from aisquad_core.model import ItemKey, WorkStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aisquad_core.api import ConvoyView, ItemFilter, ItemView
     from aisquad_core.execution.runner import Runner
-    from aisquad_core.model import ItemKey, WorkItem
+    from aisquad_core.model import WorkItem
     from aisquad_core.settings import AgentProfile
     from aisquad_core.spec import ConvoyPlan, ConvoySource
     from aisquad_core.state.reader import Reader
@@ -41,14 +42,23 @@ class Queries:
         reader: The work state.
         runner: Where the logs are.
         why: Says why a queued item does not run; None if only its row knows.
+        counts: Says the counts of convoys that are kept in memory; None: they are not known now.
     """
 
     def __init__(
-        self, *, reader: Reader, runner: Runner, why: Callable[[ItemView], str | None]
+        self,
+        *,
+        reader: Reader,
+        runner: Runner,
+        why: Callable[[ItemView], str | None],
+        counts: Callable[[], Mapping[str, StatusCounts] | None] = lambda: None,
     ) -> None:
         self._reader = reader
         self._runner = runner
         self._why = why
+        self._counts = counts
+        self._older: Mapping[str, StatusCounts] | None = None
+        """Counts of the convoys that were not kept when they were first asked for."""
 
     async def items(
         self,
@@ -59,19 +69,78 @@ class Queries:
         after: str | None = None,
         offset: int = 0,
         limit: int = 100,
+        is_counted: bool = True,
+        has_last_lines: bool = False,
     ) -> ItemPage:
         """Return one window of the items, with reasons and last lines of output."""
         page = await self._reader.items(
-            filter, sort=sort, is_reversed=is_reversed, after=after, offset=offset, limit=limit
+            filter,
+            sort=sort,
+            is_reversed=is_reversed,
+            after=after,
+            offset=offset,
+            limit=limit,
+            is_counted=is_counted,
+            known_total=await self._known_total(filter) if is_counted else None,
         )
-        return replace(page, items=tuple([self._explained(view) for view in page.items]))
+        views = [self._explained(view) for view in page.items]
+        if has_last_lines:
+            views = await self._with_last_lines(views)
+        return replace(page, items=tuple(views))
+
+    async def offset_of(
+        self,
+        filter: ItemFilter,
+        key: ItemKey,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+    ) -> int | None:
+        """Return how many items stand before this one; None when the filter leaves it out."""
+        return await self._reader.offset_of(filter, key, sort=sort, is_reversed=is_reversed)
+
+    async def _known_total(self, filter: ItemFilter) -> int | None:
+        """Return how many items fit without counting them; None if that cannot be known."""
+        kept = self._counts()
+        if kept is None or filter.agent_ids or filter.keys or filter.text or filter.terms:
+            return None
+        if filter.convoy_ids:
+            if not kept.keys() >= set(filter.convoy_ids):
+                return None
+            chosen = [kept[convoy_id] for convoy_id in set(filter.convoy_ids)]
+        else:
+            if self._older is None:
+                stored = await self._reader.counts_by_convoy()
+                kept = self._counts() or {}
+                self._older = {id: counts for id, counts in stored.items() if id not in kept}
+            chosen = list({**self._older, **kept}.values())
+        counts = add_counts(chosen)
+        if not filter.statuses:
+            return counts.total
+        total = 0
+        for status in set(filter.statuses):
+            total += getattr(counts, status.word)
+        return total
+
+    async def _with_last_lines(self, views: list[ItemView]) -> list[ItemView]:
+        """Read the newest line of output of each item that began, all in one go."""
+        starts = await self._reader.tokens([ItemKey(view.convoy_id, view.id) for view in views])
+        refs = [StartRef(*key, attempt, token) for key, (attempt, token) in starts.items()]
+        found = await self._runner.last_lines(refs) if refs else {}
+        lines = {ItemKey(ref.convoy_id, ref.item_id): found.get(ref.token) for ref in refs}
+        return [
+            replace(view, last_line=lines.get(ItemKey(view.convoy_id, view.id)) or None)
+            for view in views
+        ]
 
     async def item(self, key: ItemKey) -> ItemDetail:
         """Return everything about one item."""
         item = await self._reader.item(key)
         view = self._explained(await self._reader.view(key))
+        usage = None
         if item.token is not None:
             ref = StartRef(*key, item.attempt, item.token)
+            usage = await self._runner.usage(ref)
             last_lines = await self._runner.last_lines([ref])
             view = replace(view, last_line=last_lines.get(item.token) or None)
         return ItemDetail(
@@ -86,6 +155,8 @@ class Queries:
             context=item.context,
             metadata=item.metadata,
             artifacts=item.artifacts,
+            cpu_percent=None if usage is None else usage.cpu_percent,
+            rss_bytes=None if usage is None else usage.rss_bytes,
         )
 
     async def _folder_of(self, item: WorkItem) -> str | None:

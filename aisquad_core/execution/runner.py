@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from aisquad_core.api import LogChunk
+    from aisquad_core.execution.usage import Usage
     from aisquad_core.model import Operation
 
 
@@ -156,4 +157,8 @@ class Runner(Protocol):
 
     async def last_lines(self, refs: list[StartRef]) -> dict[str, str]:
         """Return token to newest non-empty output line, sanitised, at most 200 characters."""
+        ...
+
+    async def usage(self, ref: StartRef) -> Usage | None:
+        """Return what the processes of a start use; None unless it runs here."""
         ...

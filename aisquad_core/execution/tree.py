@@ -78,6 +78,25 @@ def read_row(pid: int) -> ProcessRow | None:
         return None
 
 
+class ProcessLoad(NamedTuple):
+    """What a process has used of the processors, and holds of the memory."""
+
+    ticks: int
+    pages: int
+
+
+def read_load(process: ProcessId) -> ProcessLoad | None:
+    """Return the load of exactly that process, None if it is gone."""
+    try:
+        stat = _read_proc(f"/proc/{process.pid}/stat", 4096)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    if parse_stat(stat).id != process:
+        return None
+    fields = stat.rpartition(b")")[2].split()
+    return ProcessLoad(int(fields[11]) + int(fields[12]), int(fields[21]))
+
+
 def read_token(pid: int) -> bytes:
     """Return the token in the environment of a process; empty: it has none, or hides it."""
     try:

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import anyio
 import anyio.to_thread
-import proclimits
-import psutil
 
 from aisquad_core.clock import SystemClock
 from aisquad_core.load.tuning import Sample, Thresholds, optimal_parallelism, throttle_factor
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aisquad_core.clock import Clock
+    from aisquad_core.load.sources import LoadSource
 
 SMALLEST_HISTORY = 60
 """Samples that a history keeps at least."""
@@ -54,80 +53,6 @@ class Sampler(Protocol):
         ...
 
 
-class MemoryUse(NamedTuple):
-    """Memory in use out of what there is."""
-
-    used_bytes: int
-    total_bytes: int
-
-
-class LoadSource(Protocol):
-    """One boundary of what this process may use; None: it sets no boundary, or cannot say now."""
-
-    def cpu_ratio(self) -> float | None:
-        """Return the share of its processors in use since the last call, 0 to 1."""
-        ...
-
-    def cpu_count(self) -> float | None:
-        """Return how many processors may be used."""
-        ...
-
-    def memory(self) -> MemoryUse | None:
-        """Return the memory in use and the limit that it counts against."""
-        ...
-
-
-class Machine:
-    """The whole machine, as psutil sees it."""
-
-    def __init__(self) -> None:
-        self._previous: tuple[float, float] | None = None
-
-    def cpu_ratio(self) -> float | None:
-        """Return the busy share of all processors' time since the last call.
-
-        Not `psutil.cpu_percent`, which remembers the last call of each thread and so answers 0.0
-        to every new one.
-        """
-        times = psutil.cpu_times()
-        # The kernel counts a guest's time in user time as well.
-        total_s = sum(times) - times.guest - times.guest_nice
-        busy_s = total_s - times.idle - times.iowait
-        previous, self._previous = self._previous, (busy_s, total_s)
-        if previous is None or total_s <= previous[1]:
-            return None
-        return (busy_s - previous[0]) / (total_s - previous[1])
-
-    def cpu_count(self) -> float | None:
-        """Return the number of processors of the machine."""
-        return proclimits.get_machine_cpu_count() or psutil.cpu_count()
-
-    def memory(self) -> MemoryUse | None:
-        """Return the machine's memory that is not available to new work."""
-        memory = psutil.virtual_memory()
-        return MemoryUse(memory.total - memory.available, memory.total)
-
-
-class ContainerLimits:
-    """What cgroups leave this process, as proclimits reads them."""
-
-    def __init__(self) -> None:
-        self._cpu_load = proclimits.CpuLoad()
-
-    def cpu_ratio(self) -> float | None:
-        """Return the used share of the allowed processor time since the last call."""
-        return self._cpu_load.sample()
-
-    def cpu_count(self) -> float | None:
-        """Return the processors that the tightest limit allows."""
-        return proclimits.get_cpu_limit()
-
-    def memory(self) -> MemoryUse | None:
-        """Return the memory charged against the tightest limit."""
-        budget = proclimits.get_memory_budget()
-        return None if budget is None else MemoryUse(budget.used, budget.limit)
-
-
 class SystemSampler:
     """Reads this machine: at every boundary, whichever is closest to being used up counts.
 
@@ -135,14 +60,20 @@ class SystemSampler:
 
     Args:
         sources: The boundaries; the first, the machine, always has an answer for memory and count.
+            None: the machine and its container.
     """
 
     def __init__(self, sources: Sequence[LoadSource] | None = None) -> None:
-        self._sources = (Machine(), ContainerLimits()) if sources is None else tuple(sources)
+        self._sources = () if sources is None else tuple(sources)
         self._is_primed = False
 
     def read(self) -> Reading:
         """Return the load since the last call."""
+        if not self._sources:
+            # Takes a while to import, and is wanted on this thread alone.
+            from aisquad_core.load.sources import system_sources  # noqa: PLC0415
+
+            self._sources = system_sources()
         if not self._is_primed:
             for source in self._sources:
                 source.cpu_ratio()

@@ -6,7 +6,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from aisquad_core.errors import DuplicateItemError
-from aisquad_core.state.item_query import place_range
+from aisquad_core.state.conditions import place_range
 from aisquad_core.state.operation_text import decode_json, encode_json
 from aisquad_core.state.records import CONVOY_COLUMNS, convoy_row
 from aisquad_core.state.rows import INSERTED_COLUMNS, PLACE_BITS, PREDECESSORS, inserted_row, stamp

@@ -16,14 +16,16 @@ import msgspec
 from aisquad_core.api import ItemSort
 from aisquad_core.errors import InputError
 from aisquad_core.model import WorkStatus
-from aisquad_core.state.operation_text import encode_json
-from aisquad_core.state.rows import PLACE_BITS, VIEW_COLUMNS
+from aisquad_core.state.conditions import Condition, is_among, where
+from aisquad_core.state.rows import VIEW_COLUMNS
+from aisquad_core.state.spans import find_row, is_spanned
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
     from aisquad_core.api import ItemFilter
+    from aisquad_core.model import ItemKey
     from aisquad_core.state.bulk import SQLValue
 
 STATUS_ORDER = (
@@ -49,73 +51,11 @@ _SPARSE = frozenset({ItemSort.STARTED, ItemSort.FINISHED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """A part of a WHERE clause with its parameters."""
-
-    sql: str
-    parameters: tuple[SQLValue, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
     """A part of the sorted items, in the order of one index."""
 
     condition: Condition
     order: str
-
-
-def place_range(number: int) -> tuple[int, int]:
-    """Return the first and last place of the convoy of that number."""
-    first = -(number << PLACE_BITS)
-    return first, first + (1 << PLACE_BITS) - 1
-
-
-def filter_conditions(
-    connection: sqlite3.Connection, item_filter: ItemFilter, *, hidden: Sequence[int]
-) -> list[Condition]:
-    """Return the conditions of a filter.
-
-    Args:
-        connection: To look up the convoys' numbers.
-        item_filter: What to let through.
-        hidden: Numbers of the convoys whose items are not all in yet.
-    """
-    conditions = [
-        Condition(sql="w.place NOT BETWEEN ? AND ?", parameters=place_range(number))
-        for number in hidden
-    ]
-    if item_filter.convoy_ids:
-        numbers = connection.execute(
-            "SELECT number FROM launches WHERE convoy_id IN (SELECT value FROM json_each(?))",
-            (encode_json(item_filter.convoy_ids),),
-        ).fetchall()
-        ranges = [place_range(number) for (number,) in numbers]
-        conditions.append(
-            Condition(
-                sql=" OR ".join(["w.place BETWEEN ? AND ?"] * len(ranges)) or "FALSE",
-                parameters=tuple(bound for bounds in ranges for bound in bounds),
-            )
-        )
-    if item_filter.statuses:
-        conditions.append(_is_among("w.status", [s.value for s in item_filter.statuses]))
-    if item_filter.agent_ids:
-        conditions.append(_is_among("w.agent_id", item_filter.agent_ids))
-    if item_filter.keys:
-        conditions.append(
-            Condition(
-                sql="(w.convoy_id, w.id) IN (SELECT value->>0, value->>1 FROM json_each(?))",
-                parameters=(encode_json(item_filter.keys),),
-            )
-        )
-    if item_filter.text:
-        escaped = item_filter.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        conditions.append(
-            Condition(
-                sql=" OR ".join(f"w.{c} LIKE ? ESCAPE '\\'" for c in ("id", "error", "reason")),
-                parameters=(f"%{escaped}%",) * 3,
-            )
-        )
-    return conditions
 
 
 def segments(sort: ItemSort, *, is_reversed: bool, after: str | None) -> list[Segment]:
@@ -164,9 +104,57 @@ def count_items(
 ) -> int:
     """Return how many items fit, by the index of statuses if convoys alone restrict them."""
     conditions = list(fitting)
-    f = item_filter
-    if f.convoy_ids and not (f.statuses or f.agent_ids or f.keys or f.text):
-        conditions.append(_is_among("w.status", [status.value for status in WorkStatus]))
+    if is_spanned(item_filter):
+        conditions.append(is_among("w.status", [status.value for status in WorkStatus]))
+    return _count(connection, conditions)
+
+
+def row_segments(
+    connection: sqlite3.Connection, offset: int, convoy_ids: Sequence[str], *, is_reversed: bool
+) -> tuple[list[Segment], int]:
+    """Return what is left of whole convoys in their order from a row on, and what to skip of it."""
+    found = find_row(connection, offset, convoy_ids, is_reversed=is_reversed)
+    if found is None:
+        return [], 0
+    place, skipped = found
+    direction, beyond = ("DESC", "<=") if is_reversed else ("ASC", ">=")
+    condition = Condition(sql=f"w.place {beyond} ?", parameters=(place,))
+    return [Segment(condition=condition, order=f"w.place {direction}")], skipped
+
+
+def find_item(
+    connection: sqlite3.Connection, sort: ItemSort, key: ItemKey, fitting: Sequence[Condition]
+) -> tuple[str | None, int] | None:
+    """Return the value that the sort goes by and the place of an item; None if it does not fit."""
+    own = Condition(sql="w.convoy_id = ? AND w.id = ?", parameters=key)
+    clause, parameters = where([own, *fitting])
+    rows = connection.execute(
+        f"SELECT {_sort_column(sort)}, w.place FROM work_items AS w {clause}", parameters
+    ).fetchall()
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+def count_before(
+    connection: sqlite3.Connection,
+    sort: ItemSort,
+    found: tuple[str | None, int],
+    fitting: Sequence[Condition],
+    *,
+    is_reversed: bool,
+) -> int:
+    """Return how many fitting items stand before one that `find_item` found."""
+    value, place = found
+    # What comes after it in the opposite order, but for items that are last in either.
+    after = encode_key(sort, value, place)
+    parts = [part.condition for part in segments(sort, is_reversed=not is_reversed, after=after)]
+    if sort in _SPARSE:
+        parts = parts[:1]
+        if value is None:
+            parts.append(Condition(sql=f"w.{_COLUMNS[sort]} IS NOT NULL"))
+    return sum(_count(connection, [*fitting, part]) for part in parts)
+
+
+def _count(connection: sqlite3.Connection, conditions: Sequence[Condition]) -> int:
     clause, parameters = where(conditions)
     [(count,)] = connection.execute(
         f"SELECT count(*) FROM work_items AS w {clause}", parameters
@@ -200,10 +188,7 @@ def page_rows(
         if found:
             offset = 0
         elif offset:
-            [(skipped,)] = connection.execute(
-                f"SELECT count(*) FROM work_items AS w {clause}", parameters
-            ).fetchall()
-            offset -= skipped
+            offset -= _count(connection, [*fitting, part.condition])
     return rows
 
 
@@ -232,17 +217,3 @@ def _decode_key(text: str, sort: ItemSort) -> tuple[str | None, int]:
     ):
         raise InputError(f"{text!r} is not the key of a page of items sorted by {sort.value}")
     return value, place
-
-
-def where(conditions: Iterable[Condition]) -> tuple[str, list[SQLValue]]:
-    """Return a WHERE clause of all conditions, and its parameters."""
-    clauses: list[str] = []
-    parameters: list[SQLValue] = []
-    for condition in conditions:
-        clauses.append(f"({condition.sql})")
-        parameters += condition.parameters
-    return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), parameters
-
-
-def _is_among(column: str, values: Sequence[str]) -> Condition:
-    return Condition(sql=f"{column} IN ({','.join('?' * len(values))})", parameters=tuple(values))

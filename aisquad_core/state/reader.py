@@ -8,24 +8,26 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aisquad_core.api import ItemPage, ItemSort, RelatedItem, StatusCounts
 from aisquad_core.errors import NotFoundError
 from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
-from aisquad_core.state import resolve
+from aisquad_core.state import pattern, resolve
+from aisquad_core.state.conditions import filter_conditions, place_range
 from aisquad_core.state.connection_pool import ConnectionPool
+from aisquad_core.state.explanation import explain_blocked
 from aisquad_core.state.item_query import (
+    count_before,
     count_items,
     encode_key,
-    filter_conditions,
+    find_item,
     page_rows,
-    place_range,
+    row_segments,
     segments,
 )
-from aisquad_core.state.operation_text import decode_json, encode_json
+from aisquad_core.state.operation_text import encode_json
 from aisquad_core.state.records import (
     CONVOY_COLUMNS,
     ENGINE_COLUMNS,
@@ -42,6 +44,7 @@ from aisquad_core.state.rows import (
     view_from_row,
 )
 from aisquad_core.state.schema import migrate
+from aisquad_core.state.spans import is_spanned, row_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -86,6 +89,7 @@ class Reader:
         after: str | None = None,
         offset: int = 0,
         limit: int = 100,
+        is_counted: bool = True,
         known_total: int | None = None,
     ) -> ItemPage:
         """Return one window of items.
@@ -97,32 +101,85 @@ class Reader:
             after: `next_after` of the page before; with it a page costs the same anywhere.
             offset: How many items to leave out at the beginning.
             limit: How many to return at most.
+            is_counted: Whether to say how many fit.
             known_total: How many fit the filter, if the caller knows: counting a million takes
                 tens of milliseconds.
 
         Raises:
-            InputError: `after` is not the key of a page in this order.
+            InputError: `after` is not the key of a page in this order, or a term's regular
+                expression is none or could take very long.
         """
+        pattern.check(item_filter.terms)
         parts = segments(sort, is_reversed=is_reversed, after=after)
+        is_by_place = sort is ItemSort.POSITION and after is None and is_spanned(item_filter)
 
         def read(connection: sqlite3.Connection) -> ItemPage:
             fitting = filter_conditions(connection, item_filter, hidden=_incomplete(connection))
             total = known_total
-            if total is None:
+            if is_counted and total is None:
                 total = count_items(connection, item_filter, fitting)
+            wanted, skipped = parts, offset
+            if offset and is_by_place:
+                wanted, skipped = row_segments(
+                    connection, offset, item_filter.convoy_ids, is_reversed=is_reversed
+                )
             rows = page_rows(
-                connection, sort, parts, fitting, offset=offset, limit=limit + 1
-            )  # one more, to know whether there is a next page
+                connection,
+                sort,
+                wanted,
+                fitting,
+                offset=skipped,
+                limit=limit + 1,  # one more, to know whether there is a next page
+            )
             next_after = None
             if len(rows) > limit > 0:
                 value, place = rows[limit - 1][:2]
                 next_after = encode_key(sort, value, place)
             views = [view_from_row(row[2:]) for row in rows[:limit]]
             return ItemPage(
-                items=tuple(_explain_blocked(connection, views)), total=total, next_after=next_after
+                items=tuple(explain_blocked(connection, views)), total=total, next_after=next_after
             )
 
         return await self._read(read)
+
+    async def offset_of(
+        self,
+        item_filter: ItemFilter,
+        key: ItemKey,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+    ) -> int | None:
+        """Return how many items stand before this one; None if it does not fit or is none.
+
+        Raises:
+            InputError: A term's regular expression is none, or could take very long.
+        """
+        pattern.check(item_filter.terms)
+
+        def read(connection: sqlite3.Connection) -> int | None:
+            fitting = filter_conditions(connection, item_filter, hidden=_incomplete(connection))
+            found = find_item(connection, sort, key, fitting)
+            if found is None:
+                return None
+            if sort is ItemSort.POSITION and is_spanned(item_filter):
+                convoy_ids = item_filter.convoy_ids
+                return row_of(connection, found[1], convoy_ids, is_reversed=is_reversed)
+            return count_before(connection, sort, found, fitting, is_reversed=is_reversed)
+
+        return await self._read(read)
+
+    async def tokens(self, keys: Sequence[ItemKey]) -> dict[ItemKey, tuple[int, str]]:
+        """Return the attempt and token of the last start of each item that had one."""
+        rows = await self._read(
+            _query(
+                "SELECT w.convoy_id, w.id, w.attempt, w.token FROM json_each(?) AS v"
+                " CROSS JOIN work_items AS w"
+                " ON w.convoy_id = v.value->>0 AND w.id = v.value->>1 WHERE w.token IS NOT NULL",
+                (encode_json(keys),),
+            )
+        )
+        return {ItemKey(row[0], row[1]): (row[2], row[3]) for row in rows}
 
     async def item(self, key: ItemKey) -> WorkItem:
         """Return one item.
@@ -150,7 +207,7 @@ class Reader:
             rows = connection.execute(
                 f"SELECT {VIEW_COLUMNS} FROM work_items WHERE convoy_id = ? AND id = ?", key
             ).fetchall()
-            return _explain_blocked(connection, [view_from_row(row) for row in rows])
+            return explain_blocked(connection, [view_from_row(row) for row in rows])
 
         views = await self._read(read)
         if not views:
@@ -328,31 +385,3 @@ def _sum_up(rows: Iterable[Sequence[Any]]) -> StatusCounts:
     for _, status, count in rows:
         counts[WorkStatus(status).word] += count
     return StatusCounts(**counts)
-
-
-def _explain_blocked(connection: sqlite3.Connection, views: list[ItemView]) -> list[ItemView]:
-    """Say what each blocked item needs where nothing better is known."""
-    unexplained = [v for v in views if v.status is WorkStatus.BLOCKED and v.reason is None]
-    if not unexplained:
-        return views
-    rows = connection.execute(
-        "SELECT own.convoy_id, own.id, json_group_array(w.id)"
-        " FROM json_each(?) AS v CROSS JOIN work_items AS own"
-        " ON own.convoy_id = v.value->>0 AND own.id = v.value->>1"
-        " CROSS JOIN json_each(own.dependencies) AS needed CROSS JOIN work_items AS w"
-        " ON w.convoy_id = own.convoy_id AND w.id = needed.value"
-        " WHERE w.status <> 'completed' GROUP BY 1, 2",
-        (encode_json([(view.convoy_id, view.id) for view in unexplained]),),
-    ).fetchall()
-    needs = {(convoy_id, item_id): decode_json(ids) for convoy_id, item_id, ids in rows}
-    return [
-        _with_reason(view, needs[view.convoy_id, view.id])
-        if view.reason is None and (view.convoy_id, view.id) in needs
-        else view
-        for view in views
-    ]
-
-
-def _with_reason(view: ItemView, needs: Sequence[str]) -> ItemView:
-    rest = f" and {len(needs) - 3} more" if len(needs) > 3 else ""
-    return replace(view, reason=f"needs {', '.join(needs[:3])}{rest}")

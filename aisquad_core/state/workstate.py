@@ -23,9 +23,9 @@ from aisquad_core.state.changes import (
     reserve_launch,
     transition_items,
 )
+from aisquad_core.state.conditions import place_range
 from aisquad_core.state.connection import switching_quickly
 from aisquad_core.state.connection_pool import ConnectionPool
-from aisquad_core.state.item_query import place_range
 from aisquad_core.state.mark import Mark
 from aisquad_core.state.operation_text import encode_json
 from aisquad_core.state.reader import Reader

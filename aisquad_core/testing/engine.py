@@ -8,19 +8,15 @@ pretended; a resize comes when the test says so.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from aisquad_core.api import (
     ConvoyView,
-    ItemDetail,
-    ItemPage,
     ItemSort,
-    LogChunk,
     Outcome,
-    RelatedItem,
     Snapshot,
     StatusCounts,
     StopMode,
@@ -32,8 +28,9 @@ from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey, WorkStat
 from aisquad_core.spec import SpecSource, plan
 from aisquad_core.testing.clock import FakeClock
 from aisquad_core.testing.machine import FakeMachine
-from aisquad_core.testing.records import FakeConvoy, FakeItem, fits, new_item, sort_key
-from aisquad_core.testing.script import ScriptedOutcome, run_as_shell
+from aisquad_core.testing.reader import FakeReader
+from aisquad_core.testing.records import FakeConvoy, new_item
+from aisquad_core.testing.script import ScriptedItem, ScriptedOutcome, run_as_shell
 from aisquad_core.testing.work import FakeWork
 
 if TYPE_CHECKING:
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from aisquad_core.api import Event, ItemFilter, Preview
+    from aisquad_core.api import Event, ItemDetail, ItemFilter, ItemPage, LogChunk, Preview
     from aisquad_core.model import Operation
     from aisquad_core.settings import AgentProfile
     from aisquad_core.spec import ConvoySource
@@ -58,6 +55,9 @@ class FakeEngine:
         outcome: Says how each attempt of an operation goes.
         parallelism: How many run at a time until the test resizes it.
         agents: Profiles that convoy files may name.
+        pid: What it says its process is; those of operations follow.
+        cpu_count: Cores that its machine says it has.
+        memory_bytes: Memory that its machine says it has.
     """
 
     def __init__(
@@ -67,6 +67,9 @@ class FakeEngine:
         outcome: Callable[[Operation, int], ScriptedOutcome] = run_as_shell,
         parallelism: int = 5,
         agents: Mapping[str, AgentProfile] | None = None,
+        pid: int = 4242,
+        cpu_count: float = 2.0,
+        memory_bytes: int = 8_000_000_000,
     ) -> None:
         self.clock = clock or FakeClock()
         self.hub = EventHub()
@@ -74,7 +77,15 @@ class FakeEngine:
         self._work = FakeWork(
             clock=self.clock, hub=self.hub, outcome=outcome, parallelism=parallelism
         )
-        self._machine = FakeMachine(clock=self.clock, hub=self.hub, work=self._work)
+        self._machine = FakeMachine(
+            clock=self.clock,
+            hub=self.hub,
+            work=self._work,
+            pid=pid,
+            cpu_count=cpu_count,
+            memory_bytes=memory_bytes,
+        )
+        self._reader = FakeReader(self._work, pid=pid)
 
     async def __aenter__(self) -> FakeEngine:
         """Begin; operations can be launched from now on."""
@@ -112,49 +123,78 @@ class FakeEngine:
         attempt = item.view.attempt
         item.output[attempt] = item.output.get(attempt, b"") + text.encode()
 
+    def set_pace(
+        self, convoy_id: str, *, rate_per_s: float | None, eta_s: float | None = None
+    ) -> None:
+        """Let a convoy say how fast it gets on."""
+        convoy = self._work.convoy(convoy_id)
+        convoy.view = replace(convoy.view, rate_per_s=rate_per_s, eta_s=eta_s)
+        self._work.tell_convoy(convoy)
+
     def add_convoy(
         self,
         name: str,
         operations: Iterable[Operation],
         *,
-        statuses: Mapping[str, WorkStatus] | None = None,
+        statuses: Mapping[str, ScriptedItem | WorkStatus] | None = None,
         stop_on_first_failure: bool = False,
         timeout_s: float | None = None,
         source: str | None = None,
         cwd: str | None = None,
+        age_s: float = 0.0,
+        ended_s: float | None = None,
+        is_paused: bool = False,
+        reason: str | None = None,
     ) -> str:
         """Launch operations without a convoy file.
 
         Args:
             name: Of the convoy; its id is made from it.
             operations: What to pretend to run.
-            statuses: Operations that have ended already, by id.
+            statuses: Where operations stand already, by id; the others wait.
             stop_on_first_failure: Skip what has not started when one fails.
             timeout_s: Shown, but without effect.
             source: The convoy file, to be shown.
             cwd: Where it was launched.
+            age_s: Seconds ago that it was.
+            ended_s: Seconds ago that it ended, if it has; None: now.
+            is_paused: Whether it starts nothing until it is resumed.
+            reason: Why nothing of it moves.
 
         Returns:
             The convoy's id.
         """
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "convoy"
         convoy_id = f"{slug}-{len(self._work.convoys) + 1:04d}"
+        now = self.clock.now()
+        created_at = now - timedelta(seconds=age_s)
         view = ConvoyView(
             id=convoy_id,
             name=name,
             status=ConvoyStatus.PENDING,
             counts=StatusCounts(),
-            created_at=self.clock.now(),
+            created_at=created_at,
             started_at=None,
             finished_at=None,
             source=source,
+            reason=reason,
             stop_on_first_failure=stop_on_first_failure,
             timeout_s=timeout_s,
         )
         convoy = FakeConvoy(view=view, cwd=cwd)
+        if ended_s is not None:
+            convoy.ended_at = now - timedelta(seconds=ended_s)
         for position, operation in enumerate(operations):
-            status = (statuses or {}).get(operation.id, WorkStatus.PENDING)
-            convoy.items[operation.id] = new_item(convoy, position, operation, status)
+            script = (statuses or {}).get(operation.id, ScriptedItem())
+            if isinstance(script, WorkStatus):
+                script = ScriptedItem(status=script)
+            convoy.items[operation.id] = new_item(convoy, position, operation, script, now)
+        starts = [item.view.started_at for item in convoy.items.values() if item.view.started_at]
+        if starts:
+            status = ConvoyStatus.RUNNING
+            convoy.view = replace(convoy.view, status=status, started_at=min(starts))
+        if is_paused:
+            convoy.view = replace(convoy.view, status=ConvoyStatus.PAUSED)
         self._work.add(convoy)
         return convoy_id
 
@@ -181,49 +221,38 @@ class FakeEngine:
         after: str | None = None,
         offset: int = 0,
         limit: int = 100,
+        is_counted: bool = True,
+        has_last_lines: bool = False,
     ) -> ItemPage:
         """Return one window of the items."""
         self._check_running()
-        views = [
-            self._work.shown(item)
-            for convoy in reversed(self._work.convoys.values())
-            for item in convoy.items.values()
-        ]
-        fitting = [view for view in views if fits(view, filter)]
-        fitting.sort(key=lambda view: sort_key(view, sort))
-        if is_reversed:
-            fitting.reverse()
-        if after is not None:
-            places = {str(ItemKey(view.convoy_id, view.id)): n for n, view in enumerate(fitting)}
-            if after not in places:
-                raise InputError(f"{after!r} is not the key of a next page")
-            offset += places[after] + 1
-        page = tuple(fitting[offset : offset + limit])
-        is_last = offset + limit >= len(fitting) or not page
-        next_after = None if is_last else str(ItemKey(page[-1].convoy_id, page[-1].id))
-        return ItemPage(items=page, total=len(fitting), next_after=next_after)
+        return self._reader.items(
+            filter,
+            sort=sort,
+            is_reversed=is_reversed,
+            after=after,
+            offset=offset,
+            limit=limit,
+            is_counted=is_counted,
+            has_last_lines=has_last_lines,
+        )
+
+    async def offset_of(
+        self,
+        filter: ItemFilter,
+        key: ItemKey,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+    ) -> int | None:
+        """Return how many items stand before this one."""
+        self._check_running()
+        return self._reader.offset_of(filter, key, sort=sort, is_reversed=is_reversed)
 
     async def item(self, key: ItemKey) -> ItemDetail:
         """Return everything about one item."""
         self._check_running()
-        item = self._work.item(key)
-        operation, siblings = item.operation, item.convoy.items
-        is_running = item.view.status is WorkStatus.IN_PROGRESS
-        return ItemDetail(
-            view=self._work.shown(item),
-            operation=operation,
-            cwd=operation.cwd or item.convoy.cwd,
-            pid=os.getpid() if is_running else None,
-            token=f"token-{item.view.attempt}" if is_running else None,
-            tries=item.tries,
-            dependencies=_related(siblings[need] for need in operation.needs),
-            dependents=_related(
-                other for other in siblings.values() if operation.id in other.operation.needs
-            ),
-            context=operation.context,
-            metadata=operation.metadata,
-            artifacts={},
-        )
+        return self._reader.item(key)
 
     async def log_range(
         self,
@@ -236,17 +265,8 @@ class FakeEngine:
     ) -> LogChunk:
         """Return bytes of what an attempt has pretended to print."""
         self._check_running()
-        item = self._work.item(key)
-        attempt = item.view.attempt if attempt is None else attempt
-        data = item.output.get(attempt, b"")
-        if stream != item.operation.stdout.value:
-            data = b""
-        start = max(0, len(data) + offset) if offset < 0 else min(offset, len(data))
-        return LogChunk(
-            data=data[start : start + length],
-            offset=start,
-            size=len(data),
-            is_final=attempt < item.view.attempt or item.view.status.is_final,
+        return self._reader.log_range(
+            key, attempt=attempt, offset=offset, length=length, stream=stream
         )
 
     async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
@@ -376,7 +396,3 @@ class FakeEngine:
             counts=self._work.counts(),
             history=tuple(self._machine.history),
         )
-
-
-def _related(items: Iterable[FakeItem]) -> tuple[RelatedItem, ...]:
-    return tuple(RelatedItem(id=item.view.id, status=item.view.status) for item in items)

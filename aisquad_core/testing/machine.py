@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
@@ -25,19 +24,35 @@ class FakeMachine:
         clock: What time it is.
         hub: Where changes are told.
         work: What the size applies to.
+        pid: What the engine says it is.
+        cpu_count: Cores that there are.
+        memory_bytes: Memory that there is.
     """
 
-    def __init__(self, *, clock: FakeClock, hub: EventHub, work: FakeWork) -> None:
+    def __init__(
+        self,
+        *,
+        clock: FakeClock,
+        hub: EventHub,
+        work: FakeWork,
+        pid: int,
+        cpu_count: float,
+        memory_bytes: int,
+    ) -> None:
         self.history: deque[Load] = deque(maxlen=_HISTORY)
         self.phase: Literal["running", "stopping", "stopped"] = "running"
         self.trouble: str | None = None
         self.waiting: str | None = None
+        self.pid = pid
+        self._cpu_count = cpu_count
+        self._memory_bytes = memory_bytes
         self._clock = clock
         self._hub = hub
         self._work = work
         self._started_at = clock.now()
         self._auto_size = work.parallelism
         self._is_pinned = False
+        self._resized_from: int | None = None
         self._reason = "set by the test"
 
     def set_load(self, cpu_percent: float, memory_percent: float, throttle: float) -> None:
@@ -48,6 +63,8 @@ class FakeMachine:
             memory_percent=memory_percent,
             parallelism=self._work.parallelism,
             throttle=throttle,
+            cpu_count=self._cpu_count,
+            memory_bytes=self._memory_bytes,
         )
         self.history.append(load)
         self._hub.publish(Sampled(seq=self._hub.next_seq(), load=load))
@@ -75,8 +92,8 @@ class FakeMachine:
             name="local",
             parallelism=self._work.parallelism,
             running=len(self._work.running()),
-            cpu_count=2.0,
-            memory_bytes=8_000_000_000,
+            cpu_count=self._cpu_count,
+            memory_bytes=self._memory_bytes,
         )
 
     def view(self) -> EngineView:
@@ -84,7 +101,7 @@ class FakeMachine:
         load = self.history[-1] if self.history else None
         counts: StatusCounts = self._work.counts()
         return EngineView(
-            pid=os.getpid(),
+            pid=self.pid,
             version=__version__,
             sqlite_version="none",
             state_dir="/fake/.ai_squad",
@@ -104,6 +121,7 @@ class FakeMachine:
             waiting=self.waiting,
             phase=self.phase,
             trouble=self.trouble,
+            resized_from=self._resized_from,
         )
 
     def _resize(self, parallelism: int, reason: str, *, is_pinned: bool) -> None:
@@ -111,6 +129,8 @@ class FakeMachine:
         if (previous, self._is_pinned) == (parallelism, is_pinned):
             return
         self._work.parallelism = parallelism
+        if previous != parallelism:
+            self._resized_from = previous
         self._is_pinned, self._reason = is_pinned, reason
         resized = Resized(
             seq=self._hub.next_seq(),

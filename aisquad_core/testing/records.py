@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from aisquad_core.api import ItemSort, ItemView, StatusCounts
+from aisquad_core.api import ItemField, ItemSort, ItemView, StatusCounts
 from aisquad_core.model import FAILURE_STATUSES, WorkStatus
+from aisquad_core.state import pattern
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
     from datetime import datetime
 
-    from aisquad_core.api import ConvoyView, ItemFilter
+    from aisquad_core.api import ConvoyView, ItemFilter, ItemTerm
     from aisquad_core.model import Operation, Try
+    from aisquad_core.testing.script import ScriptedItem
 
 UNMET = FAILURE_STATUSES | {WorkStatus.CANCELLED, WorkStatus.SKIPPED}
 """Statuses of a dependency after which its dependents cannot run."""
+_BEGUN = FAILURE_STATUSES | {WorkStatus.COMPLETED, WorkStatus.IN_PROGRESS}
+_EXIT_CODES = {WorkStatus.COMPLETED: 0, WorkStatus.FAILED: 1}
 _STATUS_ORDER = (
     WorkStatus.IN_PROGRESS,
     WorkStatus.FAILED,
@@ -45,6 +50,13 @@ class FakeItem:
     """Monotonic end of the wait before a retry."""
     body: asyncio.Task[None] | None = None
     """Pretends to be its process while it runs."""
+    script: ScriptedItem | None = None
+    """Where a test has put it, until it changes."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it does not start by itself."""
+        return self.script is not None and self.script.reason is not None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -57,6 +69,8 @@ class FakeConvoy:
     is_closing: bool = False
     """Whether nothing more of it starts or is tried again."""
     is_cancelled: bool = False
+    ended_at: datetime | None = None
+    """When it ended, if that is before it is added."""
 
     def shown(self) -> ConvoyView:
         """Return the view with its counts."""
@@ -84,30 +98,43 @@ class FakeConvoy:
 
 
 def new_item(
-    convoy: FakeConvoy, position: int, operation: Operation, status: WorkStatus
+    convoy: FakeConvoy, position: int, operation: Operation, script: ScriptedItem, now: datetime
 ) -> FakeItem:
-    """Make the item of an operation, which waits or has ended already."""
-    at = convoy.view.created_at
-    exit_code = {WorkStatus.COMPLETED: 0, WorkStatus.FAILED: 1}.get(status)
+    """Make the item of an operation, where the script has it."""
+    created_at, status = convoy.view.created_at, script.status
+    has_begun = status in _BEGUN
+    exit_code = _EXIT_CODES.get(status) if script.exit_code is None else script.exit_code
+    error = f"exit {exit_code}" if status is WorkStatus.FAILED else None
     view = ItemView(
         id=operation.id,
         convoy_id=convoy.view.id,
         status=status,
         agent_id=operation.agent_id,
-        attempt=1,
-        max_attempts=operation.retries + 1,
+        attempt=script.attempt,
+        max_attempts=max(operation.retries + 1, script.attempt),
         priority=operation.priority,
         position=position,
         version=1,
-        created_at=at,
-        updated_at=at,
-        started_at=None if exit_code is None else at,
-        finished_at=at if status.is_final else None,
+        created_at=created_at,
+        updated_at=now,
+        started_at=_ago(now, script.started_s, created_at if has_begun else None),
+        finished_at=_ago(now, script.finished_s, now if status.is_final else None),
         exit_code=exit_code,
-        error="exit 1" if status is WorkStatus.FAILED else None,
-        reason=None,
+        error=script.error or error,
+        reason=script.reason,
     )
-    return FakeItem(convoy=convoy, operation=operation, view=view)
+    printed = "".join(f"{line}\n" for line in script.lines)
+    return FakeItem(
+        convoy=convoy,
+        operation=operation,
+        view=view,
+        output={script.attempt: printed.encode()} if has_begun else {},
+        script=script,
+    )
+
+
+def _ago(now: datetime, seconds: float | None, otherwise: datetime | None) -> datetime | None:
+    return otherwise if seconds is None else now - timedelta(seconds=seconds)
 
 
 def count(items: Iterable[FakeItem]) -> StatusCounts:
@@ -116,16 +143,33 @@ def count(items: Iterable[FakeItem]) -> StatusCounts:
     return StatusCounts(**counts)
 
 
-def fits(view: ItemView, wanted: ItemFilter) -> bool:
+def fits(item: FakeItem, wanted: ItemFilter) -> bool:
     """Whether an item passes a filter."""
-    text = wanted.text.casefold()
+    view, text = item.view, wanted.text
     return (
         (not wanted.statuses or view.status in wanted.statuses)
         and (not wanted.convoy_ids or view.convoy_id in wanted.convoy_ids)
         and (not wanted.agent_ids or view.agent_id in wanted.agent_ids)
         and (not wanted.keys or (view.convoy_id, view.id) in wanted.keys)
-        and any(text in (part or "").casefold() for part in (view.id, view.error, view.reason))
+        and any(pattern.contains(text, part) for part in (view.id, view.error, view.reason))
+        and all(pattern.holds(term, *_texts(item, term)) for term in wanted.terms)
     )
+
+
+def _texts(item: FakeItem, term: ItemTerm) -> tuple[str | None, ...]:
+    """Return what a term looks at."""
+    view = item.view
+    texts: dict[ItemField, tuple[str | None, ...]] = {
+        ItemField.ANY: (view.id, view.agent_id, view.error, view.reason),
+        ItemField.ID: (view.id,),
+        ItemField.AGENT: (view.agent_id,),
+        ItemField.CONVOY: (view.convoy_id, item.convoy.view.name),
+        ItemField.STATUS: (view.status.word,),
+        ItemField.ERROR: (view.error,),
+        ItemField.REASON: (view.reason,),
+        ItemField.EXIT: (None if view.exit_code is None else str(view.exit_code),),
+    }
+    return texts[term.field]
 
 
 def sort_key(view: ItemView, sort: ItemSort) -> str:

@@ -1,9 +1,11 @@
-"""What becomes of an operation that is only pretended to run."""
+"""What becomes of an operation that is only pretended to run, or where a test has put it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from aisquad_core.model import WorkStatus
 
 if TYPE_CHECKING:
     from aisquad_core.model import Operation
@@ -20,6 +22,33 @@ class ScriptedOutcome:
     """None: lost."""
     lines: tuple[str, ...] = ()
     """Its output, there from its start on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedItem:
+    """Where a work item stands when its convoy is added."""
+
+    status: WorkStatus = WorkStatus.PENDING
+    """Pending becomes blocked while what it needs has not completed."""
+    attempt: int = 1
+    started_s: float | None = None
+    """Seconds ago; None: when its convoy was created, if its status says that it began."""
+    finished_s: float | None = None
+    """Seconds ago; None: now, if its status is final."""
+    exit_code: int | None = None
+    """None: as the status says."""
+    error: str | None = None
+    """None: as the status says."""
+    reason: str | None = None
+    """Why it does not run; a pending item with a reason does not start by itself."""
+    lines: tuple[str, ...] = ()
+    """Its output so far."""
+    runs_for_s: float | None = None
+    """Seconds after which a running item completes; None: it runs for ever."""
+    cpu_percent: float = 0.0
+    """Of its processes while it runs."""
+    rss_bytes: int = 0
+    """Of its processes while it runs."""
 
 
 def run_as_shell(operation: Operation, attempt: int) -> ScriptedOutcome:

@@ -20,6 +20,7 @@ from aisquad_core.model import (
     check_transition,
 )
 from aisquad_core.testing.records import count
+from aisquad_core.testing.script import ScriptedOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from aisquad_core.model import ItemKey, Operation
     from aisquad_core.testing.clock import FakeClock
     from aisquad_core.testing.records import FakeConvoy, FakeItem
-    from aisquad_core.testing.script import ScriptedOutcome
 
 _QUEUED = (WorkStatus.PENDING, WorkStatus.BLOCKED)
 
@@ -127,6 +127,10 @@ class FakeWork:
         self.convoys[convoy.view.id] = convoy
         for item in convoy.with_status(WorkStatus.PENDING):
             item.view = replace(item.view, status=convoy.waiting_status(item))
+        for item in convoy.with_status(WorkStatus.IN_PROGRESS):
+            if item.script is not None and item.script.runs_for_s is not None:
+                outcome = ScriptedOutcome(duration_s=item.script.runs_for_s)
+                item.body = self._tasks.create_task(self._run(item, outcome))
         self.tell_convoy(convoy)
         self._finish_if_done(convoy)
         self.pump()
@@ -140,7 +144,7 @@ class FakeWork:
                 for convoy in self.convoys.values()
                 if convoy.view.status is not ConvoyStatus.PAUSED and not convoy.is_closing
                 for item in convoy.with_status(WorkStatus.PENDING)
-                if item.not_before_s <= now_s
+                if item.not_before_s <= now_s and not item.is_held
             ]
             if not ready:
                 return
@@ -283,6 +287,7 @@ class FakeWork:
     def _change(self, item: FakeItem, view: ItemView) -> None:
         check_transition(view.id, item.view.status, view.status)
         item.view = replace(view, version=view.version + 1, updated_at=self._clock.now())
+        item.script = None
         self._hub.publish(ItemChanged(seq=self._hub.next_seq(), item=self.shown(item)))
         self.tell_convoy(item.convoy)
 
@@ -296,7 +301,8 @@ class FakeWork:
             status = ConvoyStatus.COMPLETED
         else:
             status = ConvoyStatus.PARTIAL if counts.completed else ConvoyStatus.FAILED
-        convoy.view = replace(convoy.view, status=status, finished_at=self._clock.now())
+        ended_at, convoy.ended_at = convoy.ended_at or self._clock.now(), None
+        convoy.view = replace(convoy.view, status=status, finished_at=ended_at)
         self.tell_convoy(convoy)
         self._wake()
 
@@ -309,6 +315,8 @@ class FakeWork:
         if convoy.view.status is ConvoyStatus.PAUSED:
             return "convoy paused"
         wait_s = math.ceil(item.not_before_s - self._clock.monotonic())
+        if item.is_held:
+            return view.reason
         if wait_s > 0:
             return f"retry {view.attempt - 1} of {item.operation.retries} in {wait_s} s"
         return "waits for a free slot"

@@ -132,8 +132,8 @@ async def _summarise(convoy: ConvoyView, reader: WorkReader, out: Stream) -> Non
     details = [await reader.item(ItemKey(item.convoy_id, item.id)) for item in page.items]
     for line in Table(_COLUMNS, out).lines([_row(detail.view, now, out) for detail in details]):
         out.line(line)
-    if page.total > len(page.items):
-        more = page.total - len(page.items)
+    more = (page.total or 0) - len(page.items)
+    if more > 0:
         out.line(f"and {plural(more, 'more', 'more')}: aisquad items {id} --status failed,lost")
     first = shlex.quote(f"{id}/{one_line(page.items[0].id)}")
     out.line()

@@ -172,7 +172,7 @@ async def _write_table(listing: Listing, terminal: Terminal) -> None:
     shown = total = 0
     async for page in listing.pages():
         shown += len(page.items)
-        total = page.total
+        total = page.total or 0
         if page.items:
             for line in table.lines([_row(item, terminal.out) for item in page.items]):
                 terminal.out.line(line)

@@ -104,6 +104,39 @@ def test_another_loop_can_call_it_too(inside: Inside) -> None:
     asyncio.run(own())
 
 
+def test_it_can_be_left_from_another_loop_than_it_was_entered_from(inside: Inside) -> None:
+    embedded = EmbeddedEngine(inside)
+
+    async def follow() -> list[int]:
+        async with embedded.subscribe() as stream:
+            return await seqs(stream, 1)
+
+    async def leave() -> None:
+        await embedded.__aexit__(None, None, None)
+
+    asyncio.run(embedded.__aenter__())
+    assert asyncio.run(embedded.set_parallelism(7)) == 7
+    assert len(asyncio.run(follow())) == 1
+    asyncio.run(leave())
+    assert not inside.threads[0].is_alive()
+
+
+def test_a_failure_while_no_loop_waits_is_told_when_it_is_left(inside: Inside) -> None:
+    embedded = EmbeddedEngine(inside)
+
+    async def enter() -> None:
+        await embedded.__aenter__()
+
+    async def leave() -> None:
+        inside.do(inside.fault.set)
+        await embedded.__aexit__(None, None, None)
+
+    asyncio.run(enter())
+    with pytest.raises(EngineStoppedError) as raised:
+        asyncio.run(leave())
+    assert "own mistake" in str(raised.value)
+
+
 async def test_an_engine_that_cannot_be_entered_raises_its_own_error(tmp_path: Path) -> None:
     class Refusing(FakeEngine):
         async def __aenter__(self) -> FakeEngine:

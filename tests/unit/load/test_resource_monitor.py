@@ -14,13 +14,11 @@ from blockbuster import BlockingError, blockbuster_ctx
 
 from aisquad_core.load.resource_monitor import (
     AverageLoad,
-    ContainerLimits,
-    Machine,
-    MemoryUse,
     Reading,
     ResourceMonitor,
     SystemSampler,
 )
+from aisquad_core.load.sources import ContainerLimits, Machine, MemoryUse
 from aisquad_core.load.tuning import Thresholds
 from aisquad_core.testing import FakeClock, FakeSampler
 

@@ -144,6 +144,41 @@ async def test_filters_let_through_what_fits_in_any_order(
         assert page.total == len(expected)
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize("sort", list(ItemSort))
+async def test_an_offset_is_the_place_in_every_order(
+    filled: Reader, sort: ItemSort, is_reversed: bool
+) -> None:
+    for item_filter in (ItemFilter(), ItemFilter(agent_ids=("agent-1",))):
+        page = await filled.items(item_filter, sort=sort, is_reversed=is_reversed, limit=100)
+        offsets = [
+            await filled.offset_of(item_filter, _key(view), sort=sort, is_reversed=is_reversed)
+            for view in page.items
+        ]
+        assert offsets == list(range(len(page.items)))
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+async def test_a_row_is_found_by_its_number_among_launched_convoys_and_single_items(
+    filled: Reader, state: WorkState, make_item: MakeItem, is_reversed: bool
+) -> None:
+    """Single items leave gaps, so that their convoys have no row at every place."""
+    await state.create(make_item("late", convoy_id="build-1", position=20))
+    for position in (2, 7, 4):
+        await state.create(make_item(f"alone-{position}", convoy_id="alone", position=position))
+    for convoy_ids in ((), ("build-1",), ("alone", "build-0"), ("none",)):
+        item_filter = ItemFilter(convoy_ids=convoy_ids)
+        whole = (await filled.items(item_filter, is_reversed=is_reversed)).items
+        for row in range(len(whole) + 2):
+            page = await filled.items(item_filter, is_reversed=is_reversed, offset=row, limit=3)
+            assert page.items == whole[row : row + 3]
+        found = [
+            await filled.offset_of(item_filter, _key(view), is_reversed=is_reversed)
+            for view in whole
+        ]
+        assert found == list(range(len(whole)))
+
+
 async def test_the_key_of_another_order_is_refused(filled: Reader) -> None:
     page = await filled.items(ItemFilter(), sort=ItemSort.ID, limit=1)
     for after in (page.next_after, "nonsense", "bm9uc2Vuc2U="):

@@ -244,7 +244,7 @@ async def test_a_convoy_can_be_seen_only_when_all_of_it_is_there(
     async def watch() -> None:
         while not seen or seen[-1][1] == 0:
             page = await state.reader.items(ItemFilter())
-            seen.append((page.total, len(await state.reader.convoys())))
+            seen.append((page.total or 0, len(await state.reader.convoys())))
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(watch())

@@ -1,0 +1,29 @@
+"""What importing the engine must not import: each of these delays the first screen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("module", ["connect", "embedded", "engine"])
+def test_the_sampler_and_the_readers_of_convoy_files_wait_until_they_are_needed(
+    module: str,
+) -> None:
+    """psutil, proclimits and the convoy files' reader take some 40 of 160 ms of the import."""
+    heavy = ("psutil", "proclimits", "yaml", "tomllib", "aisquad_core.spec", "textual", "rich")
+    code = f"import sys, aisquad_core.{module}; print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_what_only_reads_imports_no_engine() -> None:
+    code = (
+        "import sys, aisquad_core.connect;"
+        "print([m for m in ('aisquad_core.engine', 'aisquad_core.load', 'anyio')"
+        " if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
