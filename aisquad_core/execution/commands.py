@@ -179,7 +179,10 @@ class Commands:
         self, convoy_ids: Sequence[str], *, is_any: bool, timeout_s: float | None
     ) -> tuple[ConvoyView, ...]:
         """Return the convoys when all (or one) of them have ended."""
-        running = [each for each in convoy_ids if await self._find(each) is not None]
+        for convoy_id in convoy_ids:
+            await self._find(convoy_id)
+        # Looked at without an await in between: nobody waits for a convoy that ended meanwhile.
+        running = [each for each in convoy_ids if each in self._scheduler.convoys]
         if running and not (is_any and len(running) < len(convoy_ids)):
             done, _ = await asyncio.wait(
                 [self._picture.end_of(convoy_id) for convoy_id in running],

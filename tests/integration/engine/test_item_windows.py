@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from typing import TYPE_CHECKING
 
 from aisquad_core import engine as engine_module
-from aisquad_core.api import ItemFilter, ItemSort
+from aisquad_core.api import ConvoyChanged, ItemFilter, ItemSort
 from aisquad_core.execution import picture
 from aisquad_core.model import ItemKey, WorkStatus
 from aisquad_core.state import reader
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pytest
 
     from aisquad_core.engine import Engine
+    from aisquad_core.model import ConvoyRecord
 
 _FILTERS = (
     ItemFilter(),
@@ -122,3 +124,31 @@ async def test_each_sample_says_what_the_machine_has(tmp_path: Path) -> None:
         snapshot = await engine.snapshot()
         assert (snapshot.history[0].cpu_count, snapshot.history[0].memory_bytes) == (2, 8e9)
         assert snapshot.engine.grace_s == 3.0
+
+
+async def test_a_wait_sees_a_convoy_that_ends_while_another_is_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is found running; the second has left the picture, so its row is read."""
+    monkeypatch.setattr(picture, "_ENDED_SHOWN", 1)
+    async with running(tmp_path) as engine:
+        old, newer = [await launch(engine, tmp_path, {"id": "a", "run": "true"}) for _ in range(2)]
+        await engine.wait([old, newer])
+        gate = tmp_path / "gate"
+        os.mkfifo(gate)
+        present = await launch(engine, tmp_path, {"id": "a", "run": f"read line < {gate}"})
+        read = engine._state.reader.convoy
+
+        async def let_it_end(convoy_id: str) -> ConvoyRecord:
+            monkeypatch.setattr(engine._state.reader, "convoy", read)
+            async with engine.subscribe() as stream:
+                await asyncio.to_thread(gate.write_text, "go\n")
+                async for news in stream:
+                    if isinstance(news, ConvoyChanged) and news.convoy.status.is_final:
+                        break
+            return await read(convoy_id)
+
+        monkeypatch.setattr(engine._state.reader, "convoy", let_it_end)
+        async with asyncio.timeout(10):
+            views = await engine.wait([present, old])
+    assert [view.id for view in views] == [present, old]
