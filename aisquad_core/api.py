@@ -77,6 +77,8 @@ class ConvoyView:
     source: str | None
     reason: str | None = None
     """Why nothing of it moves, or why it ended early, in words."""
+    is_interrupted: bool = False
+    """Left over from an earlier engine: nothing of it starts until it is resumed."""
     stop_on_first_failure: bool = False
     timeout_s: float | None = None
     rate_per_s: float | None = None

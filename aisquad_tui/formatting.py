@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 ELLIPSIS = "…"
 UNKNOWN = "—"
+_CROSS = "\N{MULTIPLICATION SIGN}"
+_DASH = "\N{EN DASH}"
 
+_BREAKS = " ,;:"
+"""Where a sentence can end early."""
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86_400
@@ -33,6 +37,28 @@ class Glyphs:
     """What a bar is drawn with: completed, ended otherwise, running, open."""
     ellipsis: str
     unknown: str
+    progress: Sequence[str]
+    """What the screen's bars are drawn with, beside colours: the parts of `bar`."""
+    levels: Sequence[str]
+    """Eight heights of a sparkline, lowest first."""
+    gauge: Sequence[str]
+    """Workers: busy, free, beyond the parallelism up to the maximum."""
+    frame: Sequence[str]
+    """Corners (top left, top right, bottom left, bottom right), horizontal, vertical."""
+    up: str
+    down: str
+    arrow: str
+    """From one value to another."""
+    alive: str
+    """The engine works."""
+    waiting: str
+    """The engine begins or ends."""
+    dash: str
+    """From one number up to another."""
+    separator: str
+    """Between the parts of a sentence."""
+    times: str
+    """So many times."""
 
 
 GLYPHS = Glyphs(
@@ -42,8 +68,8 @@ GLYPHS = Glyphs(
         WorkStatus.IN_PROGRESS: "●",
         WorkStatus.COMPLETED: "✓",
         WorkStatus.FAILED: "✗",
-        WorkStatus.CANCELLED: "⊘",
-        WorkStatus.SKIPPED: "-",
+        WorkStatus.CANCELLED: _CROSS,
+        WorkStatus.SKIPPED: _DASH,
         WorkStatus.LOST: "?",
     },
     convoy={
@@ -53,11 +79,23 @@ GLYPHS = Glyphs(
         ConvoyStatus.COMPLETED: "✓",
         ConvoyStatus.PARTIAL: "✗",
         ConvoyStatus.FAILED: "✗",
-        ConvoyStatus.CANCELLED: "⊘",
+        ConvoyStatus.CANCELLED: _CROSS,
     },
     bar="█▓▒░",
     ellipsis=ELLIPSIS,
     unknown=UNKNOWN,
+    progress="█▇░░",
+    levels="▁▂▃▄▅▆▇█",
+    gauge="█░·",
+    frame="╭╮╰╯─│",
+    up="▲",
+    down="▼",
+    arrow="→",
+    alive="●",
+    waiting="○",
+    dash=_DASH,
+    separator="·",
+    times=_CROSS,
 )
 ASCII_GLYPHS = Glyphs(
     item={
@@ -82,8 +120,25 @@ ASCII_GLYPHS = Glyphs(
     bar="#x>.",
     ellipsis="~",
     unknown="-",
+    progress="#x>.",
+    levels="_.-~=+*#",
+    gauge="#-.",
+    frame="++++-|",
+    up="^",
+    down="v",
+    arrow=">",
+    alive="*",
+    waiting="o",
+    dash="-",
+    separator="-",
+    times="x",
 )
 """For locales that are not UTF-8."""
+
+
+def glyphs_for(is_ascii: bool) -> Glyphs:
+    """Return the signs of a terminal."""
+    return ASCII_GLYPHS if is_ascii else GLYPHS
 
 
 def duration(seconds: float) -> str:
@@ -111,6 +166,28 @@ def age(seconds: float) -> str:
     return f"{int(seconds)}s"
 
 
+def uptime(seconds: float) -> str:
+    """Return how long something has been there, in minutes at the finest: `<1m`, `3h 12m`."""
+    whole = int(seconds)
+    if whole < _MINUTE_S:
+        return "<1m"
+    return f"{whole // _MINUTE_S}m" if whole < _HOUR_S else duration(whole)
+
+
+def elapsed(seconds: float) -> str:
+    """Return the time of something that still runs, the coarser the longer: `41s`, `1m 05s`, `12m`.
+
+    Steps of a second, of five from the first minute on, of a minute from the tenth, so that many
+    of them on a screen change few cells a second.
+    """
+    whole = max(0, int(seconds))
+    if whole < _MINUTE_S:
+        return f"{whole}s"
+    if whole < 10 * _MINUTE_S:
+        return f"{whole // _MINUTE_S}m {whole % _MINUTE_S // 5 * 5:02d}s"
+    return uptime(whole)
+
+
 def between(start: datetime | None, end: datetime | None, now: datetime) -> str:
     """Return the time from `start` to `end` (None: until now); empty without a start."""
     return "" if start is None else duration(((end or now) - start).total_seconds())
@@ -126,6 +203,27 @@ def moment(when: datetime, *, is_utc: bool) -> str:
 def count(number: int) -> str:
     """Return a whole number with thousands set apart: `1,024`."""
     return f"{number:,}"
+
+
+def short_count(number: int) -> str:
+    """Return a whole number in five characters at most, rounded down: `9,999`, `12.3k`, `1.2M`."""
+    if number < 10_000:
+        return f"{number:,}"
+    thousands = number < 1_000_000
+    hundredths, unit = (number // 100, "k") if thousands else (number // 100_000, "M")
+    return f"{hundredths // 10}{unit}" if hundredths >= 1000 else f"{hundredths / 10:.1f}{unit}"
+
+
+def data_size(size: int) -> str:
+    """Return bytes as people say them: `812 B`, `88 KB`, `1.2 MB`, `500 MB`, `3.1 GB`."""
+    if size < 1000:
+        return f"{size} B"
+    value, unit = size / 1000, "KB"
+    for bigger in ("MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, bigger
+    return f"{value:.1f} {unit}" if value < 9.95 and unit != "KB" else f"{value:.0f} {unit}"
 
 
 def plural(number: int, noun: str, nouns: str | None = None) -> str:
@@ -193,6 +291,16 @@ def cut(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
             break
         kept.append(char)
     return "".join(kept) + ellipsis
+
+
+def cut_words(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
+    """Return the text in at most `width` cells; what is left out begins with a whole word."""
+    shown = cut(text, width, ellipsis)
+    if shown in {text, ""}:
+        return shown
+    kept = len(shown) - len(ellipsis)
+    head = text[:kept] if text[kept] in _BREAKS else text[:kept].rpartition(" ")[0]
+    return f"{head.rstrip(_BREAKS)}{ellipsis}" if head.strip() else shown
 
 
 def pad(text: str, width: int, *, is_right: bool = False) -> str:

@@ -40,6 +40,7 @@ def view_convoy(convoy: ConvoyState, now_s: float) -> ConvoyView:
     return replace(
         view_record(record, view_counts(convoy.counts)),
         reason=record.reason or convoy.hold,
+        is_interrupted=convoy.hold is not None,
         rate_per_s=rate_per_s,
         eta_s=eta_s,
     )

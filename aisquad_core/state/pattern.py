@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,9 @@ def compile_pattern(expression: str) -> re.Pattern[str]:
         InputError: It is none, or could take very long on some text.
     """
     try:
-        compiled = re.compile(expression, re.IGNORECASE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # a set in a set, some day
+            compiled = re.compile(expression, re.IGNORECASE)
     except (re.error, OverflowError, RecursionError) as error:
         raise InputError(f"{expression!r} is not a regular expression: {error}") from error
     if problem := _danger(expression):

@@ -86,3 +86,7 @@ def test_a_term_holds_if_any_of_its_texts_fits(
     term: ItemTerm, texts: tuple[str | None, ...], expected: bool
 ) -> None:
     assert pattern.holds(term, *texts) is expected
+
+
+def test_an_expression_that_some_day_means_something_else_is_taken_as_it_is() -> None:
+    assert pattern.is_found("[[a]b", "xab")

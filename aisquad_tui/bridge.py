@@ -1,0 +1,92 @@
+"""The one subscription: the engine's stream into the store, the store's frames to the screen.
+
+At most ten frames a second, none when nothing changed, and no timer in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aisquad_core.errors import EngineStoppedError
+from aisquad_tui.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aisquad_core.api import EngineAPI
+    from aisquad_core.clock import Clock
+    from aisquad_tui.store import Frame
+
+FRAME_S = 0.1
+"""Least time between two frames."""
+
+
+class Bridge:
+    """Carries what the engine tells to a screen.
+
+    Args:
+        engine: Whose stream it is.
+        clock: Time.
+        on_frame: Called with each frame, on this loop.
+        sleep: Waits between two frames; a terminal goes by real time, whatever clock the engine
+            goes by.
+    """
+
+    def __init__(
+        self,
+        engine: EngineAPI,
+        clock: Clock,
+        on_frame: Callable[[Frame], None],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._on_frame = on_frame
+        self._sleep = sleep
+        self._store = Store()
+        self._news = asyncio.Event()
+        self._is_held = False
+        self._is_over = False
+
+    async def run(self) -> None:
+        """Carry frames until the stream ends; the last one says that the engine is away."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._show())
+            await self._take()
+            self._is_over = True
+            self._store.lose(self._clock.now())
+            self._news.set()
+
+    def hold(self, is_held: bool) -> None:
+        """Send nothing on while held; when let go, one frame with all parts."""
+        if self._is_held and not is_held:
+            self._store.renew()
+            self._news.set()
+        self._is_held = is_held
+
+    async def _take(self) -> None:
+        """Take the stream into the store until it ends."""
+        try:
+            async with self._engine.subscribe() as stream:
+                async for event in stream:
+                    self._store.apply(event)
+                    if self._store.has_news:
+                        self._news.set()
+        except EngineStoppedError:
+            return
+
+    async def _show(self) -> None:
+        """Send frames as there are news, until the last one is sent."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._is_held:
+                continue
+            is_last = self._is_over
+            if self._store.has_news:
+                self._on_frame(self._store.take())
+            if is_last:
+                return
+            await self._sleep(FRAME_S)
