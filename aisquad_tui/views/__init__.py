@@ -1,0 +1,1 @@
+"""How things look: pure functions from the picture to lines of text with roles."""

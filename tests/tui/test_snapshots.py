@@ -1,0 +1,123 @@
+"""Every screen and dialog as a picture, at the sizes that operators have.
+
+`pytest tests/tui/test_snapshots.py --snapshot-update` draws them anew; look at each before you
+commit it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pytest_textual_snapshot import SVGImageExtension
+
+from aisquad_tui.surroundings import ColorDepth, Terminal
+from tests.tui import scenes
+from tests.tui.playing import playing, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from syrupy.assertion import SnapshotAssertion
+
+    from tests.tui.scenes import Scene
+
+    MakeScene = Callable[[], AbstractAsyncContextManager[Scene]]
+
+NARROW, NORMAL, WIDE = (80, 24), (120, 40), (200, 60)
+SIZES = pytest.mark.parametrize("size", [NARROW, NORMAL], ids=["80x24", "120x40"])
+_DEEPER = "nxXql1F"
+"""Keys after which another widget gets the next key."""
+
+
+@pytest.fixture
+def picture(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    return snapshot.use_extension(SVGImageExtension)
+
+
+async def draw(
+    scene: MakeScene,
+    size: tuple[int, int],
+    *keys: str,
+    terminal: Terminal | None = None,
+    is_lost: bool = False,
+    sight: str = "",
+) -> str:
+    """Return the picture of a scene after some keys."""
+    async with playing(scene, size=size, terminal=terminal) as (app, pilot, played):
+        for key in keys:
+            await pilot.press(key)
+            if len(key) > 1 or key in _DEEPER:
+                await settle(pilot)
+        if is_lost:
+            await played.engine.stop()
+        await settle(pilot, sight=sight)
+        return app.export_screenshot(title="aisquad")
+
+
+@pytest.mark.parametrize("size", [NARROW, NORMAL, WIDE], ids=["80x24", "120x40", "200x60"])
+@pytest.mark.parametrize("scene", [scenes.empty, scenes.busy, scenes.failing])
+async def test_dashboard(
+    picture: SnapshotAssertion, scene: MakeScene, size: tuple[int, int]
+) -> None:
+    assert await draw(scene, size) == picture
+
+
+@pytest.mark.slow
+@SIZES
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(("n",), id="launch"),
+        pytest.param(("n", "n", "o", ".", "t", "o", "m", "l"), id="launch-missing-file"),
+        pytest.param(("x",), id="cancel-item"),
+        pytest.param(("1", "x"), id="cancel-convoy"),
+        pytest.param(("1", "X"), id="kill-convoy"),
+        pytest.param(("q",), id="leave"),
+        pytest.param(("question_mark",), id="help"),
+        pytest.param(("colon",), id="palette"),
+        pytest.param(("colon", *"retry"), id="palette-typed"),
+        pytest.param(("slash", *"status:failed"), id="filter"),
+        pytest.param(("slash", *"stat:x"), id="filter-wrong"),
+        pytest.param(("space", "space", "down", "space"), id="marks"),
+        pytest.param(("1", "enter"), id="work-of-a-convoy"),
+        pytest.param(("z",), id="zoom"),
+        pytest.param(("enter",), id="operation"),
+        pytest.param(("l",), id="log"),
+        pytest.param(("l", "slash", *"test_1", "enter"), id="log-search"),
+        pytest.param(("F", "enter"), id="operation-failed"),
+    ],
+)
+async def test_screens(
+    picture: SnapshotAssertion, size: tuple[int, int], keys: tuple[str, ...]
+) -> None:
+    assert await draw(scenes.busy, size, *keys) == picture
+
+
+@pytest.mark.parametrize("size", [(60, 16), (39, 9)], ids=["60x16", "39x9"])
+async def test_small(picture: SnapshotAssertion, size: tuple[int, int]) -> None:
+    assert await draw(scenes.busy, size) == picture
+
+
+@SIZES
+async def test_engine_away(picture: SnapshotAssertion, size: tuple[int, int]) -> None:
+    assert await draw(scenes.busy, size, is_lost=True) == picture
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "terminal",
+    [
+        pytest.param(Terminal(is_dark=False), id="light"),
+        pytest.param(Terminal(depth=ColorDepth.INDEXED), id="256"),
+        pytest.param(Terminal(depth=ColorDepth.ANSI), id="16"),
+        pytest.param(Terminal(depth=ColorDepth.NONE), id="none"),
+        pytest.param(Terminal(is_ascii=True), id="ascii"),
+    ],
+)
+@pytest.mark.parametrize("keys", [(), ("1", "x")], ids=["dashboard", "cancel"])
+async def test_terminals(
+    picture: SnapshotAssertion, terminal: Terminal, keys: tuple[str, ...]
+) -> None:
+    assert await draw(scenes.busy, NORMAL, *keys, terminal=terminal) == picture
