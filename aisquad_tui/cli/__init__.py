@@ -1,5 +1,5 @@
 """The `aisquad` command, a file a verb."""
 
-from aisquad_tui.cli.app import main
+from aisquad_tui.cli.entry import main
 
 __all__ = ["main"]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aisquad_core.version import __version__
 from aisquad_tui.cli import options  # noqa: TC001  # typer reads the annotations
 from aisquad_tui.cli.config import config
+from aisquad_tui.cli.entry import is_convoy_file
 from aisquad_tui.cli.init import init
 from aisquad_tui.cli.items import items
 from aisquad_tui.cli.logs import logs
 from aisquad_tui.cli.ls import ls
+from aisquad_tui.cli.opening import demo, open_alone, open_file
 from aisquad_tui.cli.retry import retry
 from aisquad_tui.cli.run import run
 from aisquad_tui.cli.status import status
@@ -24,8 +24,12 @@ from aisquad_tui.cli.why import why
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+
 PROGRAM = "aisquad"
+_FLAGS_WITH_VALUE = ("--state", "--color")
+"""Flags before the verb that take the word behind them."""
 _VERBS: Sequence[tuple[Callable[..., None], str]] = (
+    (demo, "aisquad demo"),
     (init, "aisquad init\naisquad init demo && aisquad run demo/starter.toml"),
     (
         run,
@@ -63,6 +67,7 @@ _VERBS: Sequence[tuple[Callable[..., None], str]] = (
 
 app = typer.Typer(
     name=PROGRAM,
+    subcommand_metavar="[FILE | COMMAND] [ARGS]...",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -71,6 +76,7 @@ for _verb, _examples in _VERBS:
     app.command(epilog="\b\nExamples:\n" + "".join(f"  {e}\n" for e in _examples.split("\n")))(
         _verb
     )
+app.command("open", hidden=True)(open_file)
 
 
 def _show_version(is_asked: bool) -> None:
@@ -82,9 +88,11 @@ def _show_version(is_asked: bool) -> None:
 @app.callback(
     invoke_without_command=True,
     epilog="\b\nStart here:\n"
+    "  aisquad demo                  the screen, with harmless work to look at\n"
+    "  aisquad                       the screen of this project; its keys are on it\n"
+    "  aisquad FILE                  the same, and launch a convoy file\n"
     "  aisquad init                  write a first convoy\n"
-    "  aisquad run starter.toml      run it\n"
-    "  aisquad items                 see what came of it\n\n"
+    "  aisquad run starter.toml      run it without the screen\n\n"
     "\b\nExit status: 0 all completed, 1 some failed, 2 bad input, 3 no engine, 4 not found,\n"
     "130 interrupted.",
 )
@@ -99,36 +107,30 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Run convoys: many commands at once, as many as the machine can bear right now."""
+    """Run convoys: many commands at once, as many as the machine can bear right now.
+
+    Alone it opens the screen: watch, launch and cancel convoys. With FILE it launches that one.
+    """
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
-        return
+        open_alone(state, color)
     defaults = {"color": color.value, **({} if state is None else {"state": str(state)})}
     ctx.default_map = {ctx.invoked_subcommand: defaults}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: Those after the program's name; None: the process's own.
-
-    Returns:
-        The exit status.
-    """
-    if not sys.platform.startswith("linux"):
-        print("error: aisquad runs on Linux only.", file=sys.stderr)
-        return 2
-    for stream in (sys.stdout, sys.stderr):
-        _let_everything_through(stream)
+def run_verbs(arguments: Sequence[str]) -> int:
+    """Run the verb that the arguments name, and return the exit status."""
     try:
-        app(args=None if arguments is None else list(arguments), prog_name=PROGRAM)
+        app(args=_named(arguments), prog_name=PROGRAM)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
 
 
-def _let_everything_through(stream: TextIO) -> None:
-    """Show what the locale cannot as escapes instead of failing on it."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")
+def _named(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with a verb: a convoy file in a verb's place is to be opened."""
+    words, place = list(arguments), 0
+    while place < len(words) and words[place].startswith("-"):
+        place += 2 if words[place] in _FLAGS_WITH_VALUE else 1
+    if place < len(words) and is_convoy_file(words[place]):
+        words.insert(place, "open")
+    return words

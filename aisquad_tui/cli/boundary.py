@@ -14,8 +14,6 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING, NoReturn
 
-import typer
-
 from aisquad_core.errors import (
     AISquadError,
     EngineRunningError,
@@ -65,10 +63,21 @@ _HINTS: tuple[tuple[type[Exception], str], ...] = (
 
 
 def conclude(verb: Callable[[], int | Coroutine[object, object, int]]) -> NoReturn:
-    """Run a verb, on a loop of its own if it is asynchronous, and end the command.
+    """Run a verb and end the command.
 
     Raises:
-        typer.Exit: Always; with the verb's status, or that of the error which it raised.
+        typer.Exit: Always; with the status of `carry_out`.
+    """
+    import typer  # noqa: PLC0415  # the screen starts without it
+
+    raise typer.Exit(carry_out(verb))
+
+
+def carry_out(verb: Callable[[], int | Coroutine[object, object, int]]) -> int:
+    """Run a verb, on a loop of its own if it is asynchronous.
+
+    Returns:
+        The verb's status, or that of the error which it raised.
     """
     try:
         outcome = verb()
@@ -77,8 +86,8 @@ def conclude(verb: Callable[[], int | Coroutine[object, object, int]]) -> NoRetu
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     except (AISquadError, OSError, ExceptionGroup) as error:
-        status = _report(_leaf(error))
-    raise typer.Exit(int(status) if isinstance(status, int) else Status.FAILED)
+        status = _report(leaf(error))
+    return int(status) if isinstance(status, int) else Status.FAILED
 
 
 def _report(error: Exception) -> Status:
@@ -103,7 +112,7 @@ def _message(error: Exception) -> str:
     return sanitise(str(error))
 
 
-def _leaf(error: Exception) -> Exception:
+def leaf(error: Exception) -> Exception:
     """Return what a task group wrapped; the first, when several tasks failed at once."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]

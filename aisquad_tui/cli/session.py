@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from aisquad_core.api import EngineAPI, Preview
     from aisquad_core.connect import WorkReader
+    from aisquad_core.embedded import EmbeddedEngine
     from aisquad_core.settings import SettingRow, Settings
     from aisquad_core.spec import ConvoySource
 
@@ -60,6 +61,17 @@ def parse_duration(text: str) -> float:
     return settings.parse_duration(text)
 
 
+def read_source(path: str) -> ConvoySource:
+    """Read a convoy file whose name tells its format (blocking).
+
+    Raises:
+        SpecError: It cannot be read.
+    """
+    from aisquad_core import spec
+
+    return spec.read_source(path)
+
+
 def check(source: ConvoySource, settings: Settings, cwd: str) -> None:
     """Refuse what cannot be launched from a folder, before anything is written (blocking).
 
@@ -90,3 +102,10 @@ def open_engine(settings: Settings) -> AbstractAsyncContextManager[EngineAPI]:
     from aisquad_core import connect
 
     return connect.open_engine(settings)
+
+
+def embed_engine(settings: Settings) -> EmbeddedEngine:
+    """Return an engine on a thread and loop of its own, to be entered."""
+    from aisquad_core import embedded
+
+    return embedded.EmbeddedEngine(lambda: open_engine(settings))

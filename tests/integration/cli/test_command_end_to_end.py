@@ -73,7 +73,7 @@ def test_a_convoy_runs_and_every_view_agrees_with_what_happened(folder: Folder) 
     assert folder.run("logs", "bad").stdout == "first\nthe reason\n"
     assert folder.run("logs", "good-2").stdout == "did 2\n"
     why = folder.run("why", "after-bad").stdout
-    assert why.startswith("- after-bad skipped")
+    assert why.startswith("\N{EN DASH} after-bad skipped")
     assert "bad (failed)" in why
     status = json.loads(folder.run("status", "--json").stdout)
     assert (status["pid"], status["running"], status["queued"]) == (None, 0, 0)

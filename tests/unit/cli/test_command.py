@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from aisquad_core.api import ConvoyView, ItemView
     from tests.unit.cli.conftest import Aisquad, FakeReader
 
-VERBS = ["init", "run", "ls", "items", "why", "logs", "retry", "status", "config"]
+VERBS = ["demo", "init", "run", "ls", "items", "why", "logs", "retry", "status", "config"]
 
 
-def test_alone_it_prints_help_that_names_every_verb_in_order_of_use(aisquad: Aisquad) -> None:
-    ran = aisquad()
+def test_help_names_the_screen_first_and_every_verb_in_order_of_use(aisquad: Aisquad) -> None:
+    ran = aisquad("--help")
     assert ran.status == 0
+    assert "[FILE | COMMAND]" in ran.out.splitlines()[0]
+    assert ran.out.index("opens the screen") < ran.out.index("Commands:")
     commands = ran.out.partition("Commands:")[2].partition("Start here:")[0]
     assert [line.split()[0] for line in commands.splitlines() if line.strip()] == VERBS
     assert "..." not in commands  # no summary is cut off

@@ -1,0 +1,171 @@
+"""`aisquad`, `aisquad FILE` and `aisquad demo`: the screen, with the engine embedded."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import os
+import socket
+import sys
+import tempfile
+import traceback
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aisquad_core.clock import SystemClock
+from aisquad_core.sanitise import one_line
+from aisquad_core.version import __version__
+from aisquad_tui.cli import session, tty
+from aisquad_tui.cli.boundary import Status, carry_out, leaf
+from aisquad_tui.cli.demo import FILES, throw_away_project
+from aisquad_tui.cli.leaving import Leaving
+from aisquad_tui.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Mapping, Sequence
+
+    from aisquad_core.api import EngineAPI
+    from aisquad_core.settings import Settings
+    from aisquad_core.spec import ConvoySource
+    from aisquad_tui.app import SquadApp
+    from aisquad_tui.surroundings import Terminal
+
+_CRASH_LOG = "crash.log"
+_SETTLED_S = 1.5
+"""Seconds after which the screen is made of what it will be made of."""
+
+
+def open_screen(
+    file: str | None = None,
+    *,
+    state: Path | None = None,
+    has_color: bool = True,
+    is_demo: bool = False,
+) -> int:
+    """Show the screen until the operator leaves.
+
+    Args:
+        file: A convoy file that is launched at once; None: nothing.
+        state: The folder that `--state` names.
+        has_color: False: draw without colours, whatever the terminal can show.
+        is_demo: Work in a throw-away folder, on the demo's convoys.
+
+    Returns:
+        The exit status.
+    """
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    problem = tty.refusal(os.environ, is_terminal=is_terminal)
+    if problem is not None:
+        print(f"error: {one_line(problem)}; see `aisquad status` instead", file=sys.stderr)
+        return Status.BAD_INPUT
+    with ExitStack() as stack:
+
+        def prepare() -> Coroutine[object, object, int]:
+            cwd = stack.enter_context(throw_away_project()) if is_demo else Path.cwd()
+            files = [str(cwd / name) for name in FILES] if is_demo else [file] if file else []
+            settings = session.load_settings(cwd / ".ai_squad" if is_demo else state)
+            sources = [session.read_source(name) for name in files]
+            for source in sources:
+                session.check(source, settings, str(cwd))
+            env = dict(os.environ)
+            terminal = tty.look_at(env, encoding=sys.stdout.encoding or "ascii")
+            if not has_color:
+                terminal = tty.without_color(terminal)
+            tty.prepare(os.environ, terminal)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="replace")  # a cell for a character
+            return _show(_Start(settings, terminal, env, cwd, sources, is_demo))
+
+        return carry_out(prepare)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """All that was looked at before the screen opens."""
+
+    settings: Settings
+    terminal: Terminal
+    env: Mapping[str, str]
+    cwd: Path
+    sources: Sequence[ConvoySource]
+    is_demo: bool
+
+    def surroundings(self, engine: EngineAPI) -> Surroundings:
+        """Return what the app is told."""
+        home = self.env.get("HOME", "")
+        place = str(self.cwd)
+        if home and (place == home or place.startswith(f"{home}/")):
+            place = f"~{place[len(home) :]}"
+        return Surroundings(
+            engine=engine,
+            clock=SystemClock(),
+            cwd=str(self.cwd),
+            env=self.env,
+            place=one_line(place),
+            host=one_line(socket.gethostname().partition(".")[0]),
+            terminal=self.terminal,
+            is_demo=self.is_demo,
+            state_dir=str(self.settings.state_dir),
+            agents=tuple(self.settings.agents),
+            first=self.sources,
+        )
+
+
+async def _show(start: _Start) -> int:
+    """Open the engine while the app is imported, show the screen, and end the engine in order."""
+    with ExitStack() as heeding:
+        async with AsyncExitStack() as stack:
+            async with asyncio.TaskGroup() as tasks:
+                importing = tasks.create_task(asyncio.to_thread(_import_app))
+                engine = await stack.enter_async_context(session.embed_engine(start.settings))
+            leaving = Leaving(engine, grace_s=start.settings.grace_s, is_kept=not start.is_demo)
+            heeding.enter_context(leaving.heeding_signals())
+            with _rare_collections():
+                app = importing.result()(start.surroundings(engine))
+                await leaving.show(app, has_mouse=start.terminal.has_mouse)
+                await leaving.stop_engine(app.stop_mode)
+    if app.fault is not None:
+        _tell_crash(app.fault, None if start.is_demo else start.settings.state_dir)
+        return Status.FAILED
+    return leaving.status or app.return_code or Status.OK
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Keep what was imported and drawn first out of collections, which else take 30 ms a time."""
+    gc.freeze()
+    timer = asyncio.get_running_loop().call_later(_SETTLED_S, gc.freeze)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        gc.unfreeze()
+
+
+def _import_app() -> type[SquadApp]:
+    from aisquad_tui.app import SquadApp  # noqa: PLC0415  # it takes long, and Textual with it
+
+    return SquadApp
+
+
+def _tell_crash(fault: Exception, state_dir: Path | None) -> None:
+    """Keep the stack for those who mend it, without values of variables; say where it is.
+
+    Args:
+        fault: What ended the app.
+        state_dir: Where it is kept; None: in a file of its own, since the folder goes.
+    """
+    if state_dir is None:
+        path = Path(tempfile.mkstemp(prefix="aisquad-", suffix=f"-{_CRASH_LOG}")[1])
+    else:
+        path = state_dir / _CRASH_LOG
+    head = f"{SystemClock().now().isoformat()} aisquad {__version__}\n"
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.writelines([head, *traceback.format_exception(fault), "\n"])
+    cause = leaf(fault)
+    said = one_line(f"{type(cause).__name__}: {cause}")
+    where = one_line(str(path))
+    print(f"error: the screen failed ({said}); {where} holds the details", file=sys.stderr)
