@@ -11,12 +11,9 @@ from aisquad_tui.feed import Feed
 from aisquad_tui.filter import FilterError, parse
 from aisquad_tui.keymap import Key, Place, at, bindings
 from aisquad_tui.messages import (
-    ChangeParallelism,
     HoldScreen,
     Leave,
     NewConvoy,
-    OpenHelp,
-    OpenPalette,
     RetryItems,
 )
 from aisquad_tui.screens.panes import PanesScreen
@@ -278,26 +275,6 @@ class DashboardScreen(PanesScreen):
     def action_new(self) -> None:
         """Open the launch dialog."""
         self.post_message(NewConvoy())
-
-    def action_more(self) -> None:
-        """Pin the parallelism one higher."""
-        self.post_message(ChangeParallelism(1))
-
-    def action_fewer(self) -> None:
-        """Pin the parallelism one lower."""
-        self.post_message(ChangeParallelism(-1))
-
-    def action_auto(self) -> None:
-        """Give the parallelism back."""
-        self.post_message(ChangeParallelism(None))
-
-    def action_palette(self) -> None:
-        """Open the command palette."""
-        self.post_message(OpenPalette())
-
-    def action_help(self) -> None:
-        """Open the help."""
-        self.post_message(OpenHelp())
 
     def action_leave(self) -> None:
         """Leave the screen."""

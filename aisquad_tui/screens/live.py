@@ -8,6 +8,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from aisquad_tui.keymap import Place
+from aisquad_tui.messages import ChangeParallelism, OpenHelp, OpenPalette
 
 if TYPE_CHECKING:
     from aisquad_tui.store import Frame
@@ -46,3 +47,23 @@ class LiveScreen(Screen[None]):
     def places(self) -> tuple[Place, ...]:
         """Return where its keys work, the nearest first: the order of the help."""
         return (Place.EVERYWHERE,)
+
+    def action_more(self) -> None:
+        """Pin the parallelism one higher."""
+        self.post_message(ChangeParallelism(1))
+
+    def action_fewer(self) -> None:
+        """Pin the parallelism one lower."""
+        self.post_message(ChangeParallelism(-1))
+
+    def action_auto(self) -> None:
+        """Give the parallelism back."""
+        self.post_message(ChangeParallelism(None))
+
+    def action_palette(self) -> None:
+        """Open the command palette."""
+        self.post_message(OpenPalette())
+
+    def action_help(self) -> None:
+        """Open the help."""
+        self.post_message(OpenHelp())

@@ -13,10 +13,7 @@ from aisquad_tui.ink import Role, line
 from aisquad_tui.keymap import Place, at, bindings
 from aisquad_tui.messages import (
     CancelItems,
-    ChangeParallelism,
     CopyText,
-    OpenHelp,
-    OpenPalette,
     RetryItems,
     TogglePause,
 )
@@ -214,26 +211,6 @@ class OperationScreen(LogScreen):
     def action_pause(self) -> None:
         """Pause its convoy, or let it go on."""
         self.post_message(TogglePause(self.key.convoy_id))
-
-    def action_more(self) -> None:
-        """Pin one worker more."""
-        self.post_message(ChangeParallelism(1))
-
-    def action_fewer(self) -> None:
-        """Pin one worker fewer."""
-        self.post_message(ChangeParallelism(-1))
-
-    def action_auto(self) -> None:
-        """Give the parallelism back."""
-        self.post_message(ChangeParallelism(None))
-
-    def action_palette(self) -> None:
-        """Open the palette."""
-        self.post_message(OpenPalette())
-
-    def action_help(self) -> None:
-        """Open the help."""
-        self.post_message(OpenHelp())
 
     def action_back(self) -> None:
         """End the search, forget it, or go back."""
