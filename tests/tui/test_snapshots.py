@@ -70,8 +70,8 @@ async def test_dashboard(
     "keys",
     [
         pytest.param(("n",), id="launch"),
-        pytest.param(("n", "n", "o", ".", "t", "o", "m", "l"), id="launch-missing-file"),
         pytest.param(("x",), id="cancel-item"),
+        pytest.param(("X",), id="kill-item"),
         pytest.param(("1", "x"), id="cancel-convoy"),
         pytest.param(("1", "X"), id="kill-convoy"),
         pytest.param(("q",), id="leave"),
@@ -93,6 +93,28 @@ async def test_screens(
     picture: SnapshotAssertion, size: tuple[int, int], keys: tuple[str, ...]
 ) -> None:
     assert await draw(scenes.busy, size, *keys) == picture
+
+
+@pytest.mark.slow
+@SIZES
+async def test_preview_of_a_launch(picture: SnapshotAssertion, size: tuple[int, int]) -> None:
+    command = ("r", "u", "f", "f", "space", "c", "h", "e", "c", "k")
+    keys = ("n", "down", *command, "tab", "s", "r", "c", "space", "w", "e", "b")
+    assert await draw(scenes.busy, size, *keys, sight="2 operations") == picture
+
+
+@pytest.mark.slow
+@SIZES
+async def test_launch_of_a_file_that_is_not_there(
+    picture: SnapshotAssertion, size: tuple[int, int]
+) -> None:
+    keys = ("n", "o", "d", "d", ".", "t", "o", "m", "l")
+    assert await draw(scenes.busy, size, *keys, sight="cannot be read") == picture
+
+
+@SIZES
+async def test_question_before_a_retry(picture: SnapshotAssertion, size: tuple[int, int]) -> None:
+    assert await draw(scenes.busy, size, "F", "asterisk", "r", sight="Retry") == picture
 
 
 @pytest.mark.parametrize("size", [(60, 16), (39, 9)], ids=["60x16", "39x9"])
