@@ -8,17 +8,19 @@ never a difference, and a sequence number that grows by one for each change of t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
-    from datetime import datetime
+from aisquad_core.errors import Problem
+from aisquad_core.model import ConvoyStatus, ItemKey, Operation, Try, WorkStatus
 
-    from aisquad_core.errors import Problem
-    from aisquad_core.model import ConvoyStatus, ItemKey, Operation, Try, WorkStatus
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
     from aisquad_core.spec import ConvoySource
 
 
@@ -397,8 +399,10 @@ class Outcome:
 
 
 class StopMode(StrEnum):
-    """How the engine leaves."""
+    """How the engine leaves; each hastens the ones before it."""
 
+    DRAIN = "drain"
+    """Nothing more starts; what runs is waited for."""
     INTERRUPT = "interrupt"
     """TERM, grace, KILL; what ran goes back to `pending`, same attempt."""
     KILL = "kill"

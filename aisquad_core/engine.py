@@ -203,6 +203,9 @@ class Engine:
         self._background: list[asyncio.Task[None]] = []
         self._phase: Phase = "recovering"
         self._stopped: asyncio.Event | None = None
+        self._hastened = asyncio.Event()
+        self._hastened_by = StopMode.DETACH
+        """The mode of whoever could not wait for a drain; what is adopted meanwhile is left."""
         self._has_loaded = asyncio.Event()
         """Whether every convoy that earlier engines left is in memory (or never will be)."""
         self._shown: EngineView | None = None
@@ -255,6 +258,11 @@ class Engine:
         self._has_loaded.set()
         self._executor.close()
         self._show_engine()
+        if mode is StopMode.DRAIN:
+            mode = await self._drain()
+        else:
+            self._hastened_by = mode
+            self._hastened.set()
         await self._steering.interrupt(
             self._runs_to_stop(mode), grace_s=0.0 if mode is StopMode.KILL else None
         )
@@ -265,6 +273,23 @@ class Engine:
         self._show_engine()
         self._picture.close()
         stopped.set()
+
+    async def _drain(self) -> StopMode:
+        """Wait until nothing runs, or somebody cannot wait; return how the rest ends."""
+
+        async def settle_all() -> None:
+            for run in list(self._executor.runs.values()):
+                await run.settled.wait()
+
+        async with asyncio.TaskGroup() as tasks:
+            waits = [tasks.create_task(settle_all()), tasks.create_task(self._hasten())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+        return self._hastened_by
+
+    async def _hasten(self) -> None:
+        await self._hastened.wait()
 
     def _runs_to_stop(self, mode: StopMode) -> list[Run]:
         """Return what ends with the engine: callables, and processes unless they are left running.
@@ -383,7 +408,7 @@ class Engine:
         has_last_lines: bool = False,
     ) -> ItemPage:
         """Return one window of committed items; see `EngineAPI.items`."""
-        self._check_running()
+        self._check_readable()
         return await self._queries.items(
             filter,
             sort=sort,
@@ -404,12 +429,12 @@ class Engine:
         is_reversed: bool = False,
     ) -> int | None:
         """Return how many items stand before this one; see `EngineAPI.offset_of`."""
-        self._check_running()
+        self._check_readable()
         return await self._queries.offset_of(filter, key, sort=sort, is_reversed=is_reversed)
 
     async def item(self, key: ItemKey) -> ItemDetail:
         """Return everything about one item."""
-        self._check_running()
+        self._check_readable()
         return await self._queries.item(key)
 
     async def log_range(
@@ -422,7 +447,7 @@ class Engine:
         stream: Literal["log", "result"] = "log",
     ) -> LogChunk:
         """Return bytes of an attempt's log; see `EngineAPI.log_range`."""
-        self._check_running()
+        self._check_readable()
         return await self._queries.log_range(
             key, attempt=attempt, offset=offset, length=length, stream=stream
         )
@@ -512,6 +537,10 @@ class Engine:
         """Wait until convoys of earlier engines can be steered."""
         await self._has_loaded.wait()
         self._check_running()
+
+    def _check_readable(self) -> None:
+        if self._phase == "stopped":
+            raise EngineStoppedError("the engine has stopped")
 
     def _check_running(self) -> None:
         if self._phase in ("stopping", "stopped"):

@@ -21,7 +21,9 @@
     ├── EngineError
     │   ├── EngineRunningError      another engine holds the state folder
     │   ├── EngineStoppedError      this engine takes no more commands
-    │   └── NoEngineError           a command needs an engine and none runs (exit status 3)
+    │   ├── NoEngineError           a command needs an engine and none runs (exit status 3)
+    │   ├── EngineStartError        an engine in a process of its own could not be had
+    │   └── ProtocolError           the other side of the socket says what cannot be understood
     └── RunnerError                 a process could not be prepared, started or inspected
 """
 
@@ -205,6 +207,14 @@ class EngineStoppedError(EngineError):
 
 class NoEngineError(EngineError):
     """A command that changes something found no running engine."""
+
+
+class EngineStartError(EngineError):
+    """An engine in a process of its own ended before it answered, or did not answer."""
+
+
+class ProtocolError(EngineError):
+    """Engine and client do not understand each other: another version, or a broken message."""
 
 
 class RunnerError(AISquadError):

@@ -5,15 +5,13 @@ Nothing here does I/O or knows a clock; every other part speaks in these types.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from aisquad_core.errors import IllegalTransitionError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
 
 
 class WorkStatus(StrEnum):

@@ -73,6 +73,7 @@ class FakeEngine:
     ) -> None:
         self.clock = clock or FakeClock()
         self.hub = EventHub()
+        self._is_hastened = False
         self._agents = dict(agents or {})
         self._work = FakeWork(
             clock=self.clock, hub=self.hub, outcome=outcome, parallelism=parallelism
@@ -202,14 +203,14 @@ class FakeEngine:
 
     async def snapshot(self) -> Snapshot:
         """Return the whole picture."""
-        self._check_running()
+        self._check_readable()
         return self._snapshot()
 
     def subscribe(
         self, since: int | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Snapshot | Event]]:
         """Open a stream: a snapshot, then every change after it, in order."""
-        self._check_running()
+        self._check_readable()
         return self.hub.subscribe(since, self._snapshot)
 
     async def items(
@@ -225,7 +226,7 @@ class FakeEngine:
         has_last_lines: bool = False,
     ) -> ItemPage:
         """Return one window of the items."""
-        self._check_running()
+        self._check_readable()
         return self._reader.items(
             filter,
             sort=sort,
@@ -246,12 +247,12 @@ class FakeEngine:
         is_reversed: bool = False,
     ) -> int | None:
         """Return how many items stand before this one."""
-        self._check_running()
+        self._check_readable()
         return self._reader.offset_of(filter, key, sort=sort, is_reversed=is_reversed)
 
     async def item(self, key: ItemKey) -> ItemDetail:
         """Return everything about one item."""
-        self._check_running()
+        self._check_readable()
         return self._reader.item(key)
 
     async def log_range(
@@ -264,7 +265,7 @@ class FakeEngine:
         stream: Literal["log", "result"] = "log",
     ) -> LogChunk:
         """Return bytes of what an attempt has pretended to print."""
-        self._check_running()
+        self._check_readable()
         return self._reader.log_range(
             key, attempt=attempt, offset=offset, length=length, stream=stream
         )
@@ -377,10 +378,18 @@ class FakeEngine:
             return
         self._machine.phase = "stopping"
         self._machine.announce()
-        self._work.close(is_detaching=mode is StopMode.DETACH)
+        self._work.start_nothing()
+        self._is_hastened = self._is_hastened or mode is not StopMode.DRAIN
+        while not self._is_hastened and self._work.running():
+            await self._work.wait_for_news()
+        self._work.close(is_detaching=mode in {StopMode.DETACH, StopMode.DRAIN})
         self._machine.phase = "stopped"
         self._machine.announce()
         self.hub.close()
+
+    def _check_readable(self) -> None:
+        if self._machine.phase == "stopped":
+            raise EngineStoppedError("the engine has stopped")
 
     def _check_running(self) -> None:
         if self._machine.phase != "running":

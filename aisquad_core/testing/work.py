@@ -75,6 +75,10 @@ class FakeWork:
             timer.cancel()
         await self._tasks.__aexit__(None, None, None)
 
+    def start_nothing(self) -> None:
+        """Start nothing more; what runs goes on."""
+        self._is_closed = True
+
     def close(self, *, is_detaching: bool) -> None:
         """Start nothing more; put back what runs, or leave it as it stands."""
         self._is_closed = True
@@ -178,7 +182,7 @@ class FakeWork:
         self.tell_convoy(convoy)
 
     async def wait_for_news(self) -> None:
-        """Wait until a convoy has ended, a timer has run out or all is closed."""
+        """Wait until an item has changed, a timer has run out or all is closed."""
         await self._news.wait()
 
     def wake_after(self, seconds: float) -> None:
@@ -290,6 +294,7 @@ class FakeWork:
         item.script = None
         self._hub.publish(ItemChanged(seq=self._hub.next_seq(), item=self.shown(item)))
         self.tell_convoy(item.convoy)
+        self._wake()
 
     def _finish_if_done(self, convoy: FakeConvoy) -> None:
         counts = convoy.shown().counts

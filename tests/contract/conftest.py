@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from aisquad_core.client import SocketEngine
+from aisquad_core.daemon import Server
 from aisquad_core.embedded import EmbeddedEngine
 from aisquad_core.engine import Engine
 from aisquad_core.model import ItemKey, WorkStatus
@@ -157,11 +159,33 @@ async def _embedded_real(folder: Path) -> AsyncIterator[World]:
         yield World(api, str(folder))
 
 
+@asynccontextmanager
+async def _across_a_socket(api: EngineAPI, folder: Path) -> AsyncIterator[EngineAPI]:
+    state_dir = folder / "state"
+    state_dir.mkdir(mode=0o700, exist_ok=True)
+    async with Server(api, state_dir), SocketEngine(state_dir) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _socket_fake(folder: Path) -> AsyncIterator[World]:
+    async with FakeEngine() as engine, _across_a_socket(engine, folder) as api:
+        yield World(api, str(folder), step=lambda: engine.clock.advance(STEP_S))
+
+
+@asynccontextmanager
+async def _socket_real(folder: Path) -> AsyncIterator[World]:
+    async with _engine(folder) as engine, _across_a_socket(engine, folder) as api:
+        yield World(api, str(folder))
+
+
 WORLDS: dict[str, Callable[[Path], AbstractAsyncContextManager[World]]] = {
     "fake": _fake,
     "embedded fake": _embedded_fake,
     "real": _real,
     "embedded real": _embedded_real,
+    "socket fake": _socket_fake,
+    "socket real": _socket_real,
 }
 
 

@@ -655,6 +655,34 @@ async def test_an_interrupted_operation_is_pending_again_at_the_same_attempt(wor
     assert phases[-1] == "stopped"
 
 
+async def test_a_drained_engine_ends_when_what_runs_has_ended(world: World) -> None:
+    convoy = await world.launch(op("a", "sleep 0.3"), op("b", needs=["a"]))
+    await world.reached(convoy, "a", RUNNING)
+    async with world.api.subscribe() as stream:
+        await world.during(world.api.stop(StopMode.DRAIN))
+        news = await world.read(stream)
+    last = {one.item.id: one.item.status for one in news if isinstance(one, ItemChanged)}
+    assert (last["a"], last.get("b", PENDING)) == (COMPLETED, PENDING)
+
+
+async def test_a_drain_can_be_hastened_and_read_from(world: World) -> None:
+    convoy = await world.launch(op("a", "sleep 60"))
+    await world.reached(convoy, "a", RUNNING)
+    async with world.api.subscribe() as stream, asyncio.TaskGroup() as tasks:
+        draining = tasks.create_task(world.api.stop(StopMode.DRAIN))
+        await world.read(
+            stream, lambda one: isinstance(one, EngineState) and one.engine.phase == "stopping"
+        )
+        assert (await world.view(convoy, "a")).status is RUNNING
+        with pytest.raises(EngineStoppedError):
+            await world.launch(op("late"))
+        await world.during(world.api.stop(StopMode.KILL))
+        await world.during(draining)
+        news = await world.read(stream)
+    last = [one.item for one in news if isinstance(one, ItemChanged)][-1]
+    assert (last.id, last.status, last.attempt) == ("a", PENDING, 1)
+
+
 async def test_a_stopped_engine_takes_no_more_commands(world: World) -> None:
     convoy = await world.launch(op("a", "false"), op("b", "sleep 60"))
     await world.reached(convoy, "a", FAILED)

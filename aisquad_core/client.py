@@ -1,0 +1,351 @@
+"""The engine across a Unix socket, the client's side: the same EngineAPI as everywhere.
+
+Calls share one connection; each stream has one of its own, so that a reader that pauses stops
+nothing but itself, and nothing is kept for it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from aisquad_core import endpoint, wire
+from aisquad_core.api import ItemSort, StopMode
+from aisquad_core.errors import EngineStoppedError, NoEngineError, ProtocolError
+from aisquad_core.spec.source import SpecSource
+from aisquad_core.version import __version__
+from aisquad_core.wire import FrameReader, Head, Hello
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from aisquad_core.api import (
+        ConvoyView,
+        Event,
+        ItemDetail,
+        ItemFilter,
+        ItemPage,
+        LogChunk,
+        Outcome,
+        Preview,
+        Snapshot,
+    )
+    from aisquad_core.model import ItemKey
+    from aisquad_core.spec.source import ConvoySource
+
+_HELLO_WAIT_S = 10.0
+_GONE = "the engine has gone away"
+
+
+class SocketEngine:
+    """The EngineAPI of an engine in another process: a context manager, one connection long.
+
+    A cancelled call is cancelled there, too. When the engine goes, calls raise EngineStoppedError
+    and streams end.
+
+    Args:
+        state_dir: Its state folder.
+
+    Raises:
+        NoEngineError: On entering, if none listens there.
+        ProtocolError: On entering, if it is of another version.
+        StateFolderError: On entering, if the folder, or who listens there, is not the user's own.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._line: _Line
+        self._tasks = asyncio.TaskGroup()
+        self._reading: asyncio.Task[None]
+        self._number = 0
+        self._waiting: dict[int, asyncio.Future[tuple[Head, bytes]]] = {}
+        self._fault: Exception | None = None
+        """Why no answer comes any more."""
+
+    async def __aenter__(self) -> SocketEngine:
+        """Connect and greet."""
+        self._line = await _Line.open(self._state_dir)
+        await self._tasks.__aenter__()
+        self._reading = self._tasks.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Hang up."""
+        self._reading.cancel()
+        self._line.close()
+        await self._tasks.__aexit__(None, None, None)
+
+    @property
+    def peer(self) -> Hello:
+        """Who answers."""
+        return self._line.peer
+
+    async def _read(self) -> None:
+        """Hand answers to those who wait for them until the engine goes."""
+        try:
+            while True:
+                head, body = await self._line.receive()
+                future = self._waiting.pop(head.id, None)
+                if future is not None and not future.done():
+                    future.set_result((head, body))
+        except (EngineStoppedError, ProtocolError) as error:
+            self._fault = error
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(error)
+
+    async def snapshot(self) -> Snapshot:
+        """Return the whole picture."""
+        snapshot: Snapshot = await self._ask("snapshot", None)
+        return snapshot
+
+    @asynccontextmanager
+    async def subscribe(
+        self, since: int | None = None
+    ) -> AsyncIterator[AsyncIterator[Snapshot | Event]]:
+        """Open a stream, on a connection of its own."""
+        try:
+            line = await _Line.open(self._state_dir)
+        except NoEngineError as error:
+            raise EngineStoppedError(_GONE) from error
+        try:
+            await line.send(wire.encode(Head(id=1, verb="subscribe"), since))
+            yield _News(line)
+        finally:
+            line.close()
+
+    async def items(
+        self,
+        filter: ItemFilter,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+        is_counted: bool = True,
+        has_last_lines: bool = False,
+    ) -> ItemPage:
+        """Return one window of committed items."""
+        page: ItemPage = await self._ask(
+            "items",
+            wire.ItemsRequest(
+                filter, sort, is_reversed, after, offset, limit, is_counted, has_last_lines
+            ),
+        )
+        return page
+
+    async def offset_of(
+        self,
+        filter: ItemFilter,
+        key: ItemKey,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+    ) -> int | None:
+        """Return how many items stand before this one."""
+        offset: int | None = await self._ask(
+            "offset_of", wire.OffsetRequest(filter, key, sort, is_reversed)
+        )
+        return offset
+
+    async def item(self, key: ItemKey) -> ItemDetail:
+        """Return everything about one item."""
+        detail: ItemDetail = await self._ask("item", key)
+        return detail
+
+    async def log_range(
+        self,
+        key: ItemKey,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        length: int = 65_536,
+        stream: Literal["log", "result"] = "log",
+    ) -> LogChunk:
+        """Return bytes of an attempt's log."""
+        chunk: LogChunk = await self._ask(
+            "log_range", wire.LogRequest(key, attempt, offset, length, stream)
+        )
+        return chunk
+
+    async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
+        """Say what a launch would run."""
+        request = _launch_request(source, cwd=cwd, env=None, limit=limit)
+        preview: Preview = await self._ask("preview", request)
+        return preview
+
+    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+        """Commit a convoy and let it start; return its id."""
+        request = _launch_request(source, cwd=cwd, env=dict(env), limit=0)
+        convoy_id: str = await self._ask("launch", request)
+        return convoy_id
+
+    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
+        """Cancel items, or all of a convoy."""
+        if isinstance(targets, str):
+            request = wire.CancelRequest(keys=None, convoy_id=targets, is_kill=is_kill)
+        else:
+            request = wire.CancelRequest(keys=tuple(targets), convoy_id=None, is_kill=is_kill)
+        outcome: Outcome = await self._ask("cancel", request)
+        return outcome
+
+    async def retry(
+        self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Put ended items back, attempt + 1."""
+        request = wire.RetryRequest(tuple(targets), None if env is None else dict(env))
+        outcome: Outcome = await self._ask("retry", request)
+        return outcome
+
+    async def pause(self, convoy_id: str) -> None:
+        """Start nothing more of the convoy."""
+        await self._ask("pause", convoy_id)
+
+    async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
+        """Let a convoy start operations again."""
+        request = wire.ResumeRequest(convoy_id, None if env is None else dict(env))
+        await self._ask("resume", request)
+
+    async def set_parallelism(self, parallelism: int | None) -> int:
+        """Pin the parallelism, or with None give it back to auto."""
+        size: int = await self._ask("set_parallelism", parallelism)
+        return size
+
+    async def wait(
+        self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
+    ) -> tuple[ConvoyView, ...]:
+        """Return the convoys when all (or one) of them have ended."""
+        request = wire.WaitRequest(tuple(convoy_ids), is_any, timeout_s)
+        views: tuple[ConvoyView, ...] = await self._ask("wait", request)
+        return views
+
+    async def stop(self, mode: StopMode = StopMode.INTERRUPT) -> None:
+        """Stop the engine."""
+        await self._ask("stop", mode)
+
+    async def _ask(self, verb: str, request: object) -> Any:  # noqa: ANN401 - the verb's result
+        if self._fault is not None:
+            raise EngineStoppedError(str(self._fault)) from self._fault
+        self._number = number = self._number + 1
+        frame = wire.encode(Head(id=number, verb=verb), request)
+        future: asyncio.Future[tuple[Head, bytes]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            await self._line.send(frame)
+            head, body = await future
+        except asyncio.CancelledError:
+            self._line.write(wire.encode(Head(id=number, verb="abandon")))
+            raise
+        finally:
+            self._waiting.pop(number, None)
+        if head.verb == "error":
+            raise wire.decode_error(body)
+        return wire.decode(body, wire.RESULTS[verb])
+
+
+class _Line:
+    """A connection after its greeting."""
+
+    def __init__(self, frames: FrameReader, writer: asyncio.StreamWriter, peer: Hello) -> None:
+        self._frames = frames
+        self._writer = writer
+        self.peer = peer
+
+    @classmethod
+    async def open(cls, state_dir: Path) -> _Line:
+        """Connect and greet."""
+        try:
+            connection = await asyncio.to_thread(endpoint.connect, state_dir)
+        except (ConnectionError, FileNotFoundError) as error:
+            raise NoEngineError(f"no engine runs for {state_dir}") from error
+        reader, writer = await asyncio.open_unix_connection(sock=connection)
+        frames = FrameReader(reader)
+        try:
+            hello = Hello(protocol=wire.PROTOCOL, version=__version__, pid=os.getpid())
+            writer.write(wire.encode(Head(verb="hello"), hello))
+            async with asyncio.timeout(_HELLO_WAIT_S):
+                _, body = wire.split(await frames.read(wire.MAX_HELLO_BYTES))
+            peer = wire.decode(body, Hello)
+            if peer.protocol != wire.PROTOCOL:
+                raise ProtocolError(
+                    f"the engine (pid {peer.pid}) is aisquad {peer.version} and speaks protocol "
+                    f"{peer.protocol}, this is aisquad {__version__} with protocol "
+                    f"{wire.PROTOCOL}: `aisquad down --detach` with that version, then "
+                    "`aisquad up` with this one; what runs goes on"
+                )
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            writer.transport.abort()
+            raise NoEngineError(f"the engine of {state_dir} is just ending") from error
+        except TimeoutError as error:
+            writer.transport.abort()
+            raise NoEngineError(f"the engine of {state_dir} does not answer") from error
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return cls(frames, writer, peer)
+
+    def write(self, frame: bytes) -> None:
+        """Send a frame without waiting."""
+        self._writer.write(frame)
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame; that the other side is gone is found out by reading."""
+        self._writer.write(frame)
+        try:
+            await self._writer.drain()
+        except ConnectionError as error:
+            raise EngineStoppedError(_GONE) from error
+
+    async def receive(self) -> tuple[Head, bytes]:
+        """Return the next frame.
+
+        Raises:
+            EngineStoppedError: The engine has gone.
+        """
+        try:
+            return wire.split(await self._frames.read())
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise EngineStoppedError(_GONE) from error
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.transport.abort()
+
+
+class _News:
+    """What the engine tells until it ends or goes; a cancelled wait loses nothing."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def __aiter__(self) -> _News:
+        return self
+
+    async def __anext__(self) -> Snapshot | Event:
+        try:
+            head, body = await self._line.receive()
+        except EngineStoppedError:
+            raise StopAsyncIteration from None
+        if head.verb == "end":
+            raise StopAsyncIteration
+        if head.verb == "error":
+            raise wire.decode_error(body)
+        return wire.decode_news(head.verb, body)
+
+
+def _launch_request(
+    source: ConvoySource, *, cwd: str, env: dict[str, str] | None, limit: int
+) -> wire.LaunchRequest:
+    if isinstance(source, SpecSource):
+        return wire.LaunchRequest(cwd=cwd, file=source, env=env, limit=limit)
+    return wire.LaunchRequest(cwd=cwd, command=source, env=env, limit=limit)

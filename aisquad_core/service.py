@@ -1,0 +1,171 @@
+"""An engine in a process of its own: with its socket, its log and its signals, until it is stopped.
+
+`serve` is what that process does. `start` makes it from another one and returns when it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from logging.handlers import RotatingFileHandler
+from typing import TYPE_CHECKING, Final
+
+from aisquad_core.api import StopMode
+from aisquad_core.daemon import Server
+from aisquad_core.engine import Engine
+from aisquad_core.errors import EngineStartError
+from aisquad_core.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from aisquad_core.settings import Settings
+
+LOG_NAME: Final = "engine.log"
+_LOG_BYTES: Final = 2_000_000
+_LOGS_KEPT: Final = 3
+_START_WAIT_S: Final = 60.0
+"""An engine that takes over a long night's work first reads it."""
+_MOST_READY_BYTES: Final = 65_536
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(
+    settings: Settings, *, on_ready: Callable[[], None], on_term: StopMode = StopMode.INTERRUPT
+) -> None:
+    """Run an engine and serve it until somebody stops it; unfinished convoys go on.
+
+    Args:
+        settings: What the operator set.
+        on_ready: Called once the engine answers on its socket.
+        on_term: What SIGTERM and SIGINT mean for what runs.
+
+    Raises:
+        EngineRunningError: Another engine holds the state folder.
+        StateFolderError: The state folder must not be used.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with ExitStack() as handlers:
+        async with (
+            Engine(settings, is_resuming=True) as engine,
+            Server(engine, settings.state_dir, on_stopped=stopped.set) as server,
+        ):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, server.stop, on_term)
+                handlers.callback(loop.remove_signal_handler, number)
+            logger.info(
+                "aisquad %s, pid %d, serves %s", __version__, os.getpid(), settings.state_dir
+            )
+            on_ready()
+            _notify("READY=1\nSTATUS=runs convoys")
+            await stopped.wait()
+            _notify("STOPPING=1")
+            logger.info("stopped")
+
+
+def keep_log(state_dir: Path) -> None:
+    """Let everything that is logged go to the state folder's log, which is kept small."""
+    handler = RotatingFileHandler(
+        state_dir / LOG_NAME, maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT, encoding="utf-8"
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def start(command: Sequence[str], state_dir: Path, *, cwd: Path) -> int:
+    """Start an engine as a process of its own that outlives this one (blocking).
+
+    The command gets a pipe as standard output, writes one line of JSON to it when the engine
+    answers or cannot be had (`report`), and closes it.
+
+    Args:
+        command: Program and arguments of the process.
+        state_dir: The state folder; what it prints to standard error goes to the log there.
+        cwd: Where it runs; kept as long as it lives, so better not on a disk to be removed.
+
+    Returns:
+        Its pid.
+
+    Raises:
+        EngineStartError: It ended, or did not answer; says why.
+    """
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log_file = state_dir / LOG_NAME
+    descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    if process.stdout is None:
+        raise AssertionError("a pipe was asked for")
+    with process.stdout as said:
+        os.set_blocking(said.fileno(), True)
+        line = _read_line(said.fileno())
+    if line is None:
+        process.kill()
+        process.wait()
+        raise EngineStartError(f"the engine did not answer within {_START_WAIT_S:g} s: {log_file}")
+    try:
+        report = json.loads(line)
+    except ValueError:
+        report = {"error": f"it ended at once; {log_file} says more"}
+    if "error" in report:
+        process.wait()
+        raise EngineStartError(str(report["error"]))
+    return process.pid
+
+
+def report(problem: Exception | None) -> None:
+    """Tell whoever started this process that the engine answers, or why it cannot be had."""
+    said = {"pid": os.getpid()} if problem is None else {"error": str(problem)}
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _read_line(descriptor: int) -> bytes | None:
+    """Return what is said up to the end of the line or of the pipe; None when it takes too long."""
+    deadline_s, line = time.monotonic() + _START_WAIT_S, b""
+    while not line.endswith(b"\n") and len(line) < _MOST_READY_BYTES:
+        remaining_s = deadline_s - time.monotonic()
+        if remaining_s <= 0 or not select.select([descriptor], [], [], remaining_s)[0]:
+            return None
+        part = os.read(descriptor, 4096)
+        if not part:
+            break
+        line += part
+    return line
+
+
+def _notify(state: str) -> None:
+    """Tell systemd how the service stands, if it asked; see sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
+            notifier.connect(address)
+            notifier.sendall(state.encode())
+    except OSError as error:
+        logger.warning("systemd was not told %r: %s", state, error)
