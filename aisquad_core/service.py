@@ -129,6 +129,7 @@ def start(command: Sequence[str], state_dir: Path, *, cwd: Path) -> int:
     if "error" in report:
         process.wait()
         raise EngineStartError(str(report["error"]))
+    process.returncode = 0  # it lives on by intent: nobody is to warn that it was not waited for
     return process.pid
 
 

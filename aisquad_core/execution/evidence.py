@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from aisquad_core.execution.launcher import CLAIM, EXIT, LOCK, TRANSIENT, claim_for_engine
-from aisquad_core.execution.tree import ProcessId, parse_stat, read_row, read_token
+from aisquad_core.execution.tree import ProcessId, is_carried, parse_stat, read_row, read_token
 
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _CLAIM_LIMIT_BYTES = 4096
@@ -159,6 +159,15 @@ def find_locked(runs_dir: str) -> dict[str, str]:
     return found
 
 
+def is_any_locked(convoy_folder: str) -> bool:
+    """Whether the lock of any start of a convoy is held."""
+    for lock in glob.iglob(f"{glob.escape(convoy_folder)}/*/*/{LOCK}"):
+        with contextlib.suppress(OSError):  # just deleted, or no lock of ours
+            if is_locked(os.path.dirname(lock)):
+                return True
+    return False
+
+
 def has_ended(folder: str) -> bool:
     """Whether nothing more will be written by the start's command.
 
@@ -228,7 +237,7 @@ def _examine_claimed(folder: str, token: str, *, is_launcher_dead: bool) -> Evid
     if note is None and not is_launcher_dead:
         if claim.launcher is not None and is_launcher(claim.launcher, token):
             return Evidence(sight=Sight.RUNNING, launcher=claim.launcher)
-        if _is_held(folder, claim):
+        if _is_held(folder, token, claim):
             return Evidence(sight=Sight.HELD, launcher=claim.launcher)
     # It may have claimed, or written its last line, between the looks above and its end.
     claim = read_claim(folder)
@@ -238,13 +247,13 @@ def _examine_claimed(folder: str, token: str, *, is_launcher_dead: bool) -> Evid
     return Evidence(sight=Sight.NEVER_RAN if is_torn else Sight.DEAD, launcher=claim.launcher)
 
 
-def _is_held(folder: str, claim: Claim) -> bool:
+def _is_held(folder: str, token: str, claim: Claim) -> bool:
     try:
         return is_locked(folder)
     except FileNotFoundError:
-        if claim.launcher is None:
-            raise
-        return False  # somebody deleted the lock; the launcher that claimed is not there
+        # Never made, when the engine that wrote half a claim had not come to the fork; or somebody
+        # deleted it. The launcher that claimed is not there; one that still writes has the token.
+        return claim.launcher is None and is_carried(token)
 
 
 def open_process(process: ProcessId) -> int | None:

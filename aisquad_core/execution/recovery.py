@@ -150,6 +150,8 @@ class Recovery:
             run.request = StopRequest(StopReason.INTERRUPT, 0.0)
         end = found.exit or Exit(token=token, exit_code=None, error=found.reason)
         await self._executor.settle(run, end)
+        if task.status is WorkStatus.COMPLETED:
+            self._scheduler.complete(task)  # `reconcile` frees what has nothing more to wait for
 
     async def _contest(self, run: Run, row: RunRow) -> Contest:
         if row.token is None:

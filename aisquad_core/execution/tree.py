@@ -107,6 +107,12 @@ def read_token(pid: int) -> bytes:
     return rest.partition(b"\0")[0]
 
 
+def is_carried(token: str) -> bool:
+    """Whether any process has that token in its environment."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return any(read_token(pid) == token.encode() for pid in pids)
+
+
 def _read_proc(path: str, limit_bytes: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY)
     try:

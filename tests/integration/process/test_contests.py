@@ -59,6 +59,32 @@ async def test_a_torn_claim_without_lock_died_before_its_command(
     assert await _contest(harness, ref) == (Finding.NEVER_RAN, None)
 
 
+async def test_half_a_claim_of_an_engine_that_died_before_the_fork_means_it_never_ran(
+    harness: Harness,
+) -> None:
+    ref, folder = await _prepared(harness)
+    (folder / "claim").touch()
+    assert not (folder / "lock").exists()
+    assert await _contest(harness, ref) == (Finding.NEVER_RAN, None)
+
+
+async def test_half_a_claim_without_a_lock_is_waited_for_while_somebody_has_the_token(
+    harness: Harness,
+) -> None:
+    ref, folder = await _prepared(harness)
+    (folder / "claim").touch()
+    slow = subprocess.Popen(["sleep", "600"], env={"AISQUAD_TOKEN": ref.token})  # noqa: ASYNC220
+    try:
+        async with harness.runner() as runner:
+            found = await runner.contest(ref, boot_id=harness.boot_id)
+            assert found.finding is Finding.ALIVE
+            slow.kill()
+            assert not (await harness.end_of(ref)).did_run
+    finally:
+        slow.kill()
+        slow.wait()
+
+
 async def test_an_ended_start_is_settled_with_the_time_of_its_end(harness: Harness) -> None:
     request = harness.shell("exit 3")
     async with harness.runner() as runner:

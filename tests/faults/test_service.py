@@ -1,0 +1,312 @@
+"""The engine as a process of its own: started, stopped, killed, and its work after that."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisquad_core import service
+from aisquad_core.api import ItemFilter
+from aisquad_core.client import SocketEngine
+from aisquad_core.errors import EngineStartError, EngineStoppedError
+from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
+from aisquad_core.spec import SpecFormat, SpecSource
+from aisquad_core.state.folder import engine_pid
+from aisquad_core.state.reader import Reader
+from tests.faults import served_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from aisquad_core.model import WorkItem
+
+pytestmark = pytest.mark.timeout(90)
+BOUND_S = 30
+RACES = 20
+
+
+@dataclass
+class Service:
+    """One state folder, its engines one after another, and a client's view of them."""
+
+    folder: Path
+    state_dir: Path
+    pids: list[int] = field(default_factory=list)
+
+    async def start(self, *, grace_s: float = 10.0) -> int:
+        """Start an engine; return its pid."""
+        pid = await asyncio.to_thread(served_engine.start, self.state_dir, grace_s=grace_s)
+        self.pids.append(pid)
+        return pid
+
+    async def end(self, pid: int, number: signal.Signals = signal.SIGKILL) -> int:
+        """End an engine; return its exit status."""
+        self.pids.remove(pid)
+        return await asyncio.to_thread(served_engine.end, pid, number)
+
+    async def launch(self, client: SocketEngine, *operations: dict[str, object]) -> str:
+        """Launch a convoy of operations in the test's folder."""
+        source = SpecSource(
+            text=json.dumps({"name": "work", "operations": operations}),
+            format=SpecFormat.JSON,
+            origin="work.json",
+            base_dir=str(self.folder),
+        )
+        return await client.launch(source, env={"PATH": os.defpath}, cwd=str(self.folder))
+
+    async def read(self, convoy_id: str, item_id: str) -> WorkItem:
+        """Return an item as it is stored, without an engine."""
+        async with Reader.open(self.state_dir / "workstate.db") as reader:
+            return await reader.item(ItemKey(convoy_id, item_id))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Service]:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    served = Service(tmp_path, folder)
+    yield served
+    for pid in served.pids:
+        served_engine.end(pid, signal.SIGKILL)
+    served_engine.kill_processes_of(folder)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Look at the disk again and again until something is so, within a bound."""
+    async with asyncio.timeout(BOUND_S):
+        while not is_so():  # noqa: ASYNC110 - a file tells nobody that it is there
+            await asyncio.sleep(0.01)
+
+
+async def ended(client: SocketEngine, convoy_id: str) -> ConvoyStatus:
+    (view,) = await client.wait([convoy_id], timeout_s=BOUND_S)
+    return view.status
+
+
+async def test_start_returns_the_pid_of_an_engine_that_answers(served: Service) -> None:
+    pid = await served.start()
+    async with SocketEngine(served.state_dir) as client:
+        assert client.peer.pid == pid
+    assert engine_pid(served.state_dir) == pid
+    assert os.getsid(pid) == pid
+
+
+def test_readiness_is_one_line_of_json_and_then_the_pipe_is_closed(served: Service) -> None:
+    command = served_engine.command(served.state_dir)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as engine:
+        assert engine.stdout is not None
+        said = engine.stdout.read()  # to the end of the pipe, though the engine lives
+        assert json.loads(said) == {"pid": engine.pid}
+        assert said.count(b"\n") == 1
+        assert engine.poll() is None
+        engine.kill()
+
+
+async def test_a_second_start_says_who_holds_the_folder(served: Service) -> None:
+    pid = await served.start()
+    with pytest.raises(EngineStartError, match=rf"\b{pid}\b"):
+        await served.start()
+    assert engine_pid(served.state_dir) == pid
+
+
+def test_a_process_that_ends_without_a_word_is_an_error_that_names_the_log(
+    served: Service,
+) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no luck')"]
+    with pytest.raises(EngineStartError, match=r"ended at once.*engine\.log"):
+        service.start(command, served.state_dir, cwd=served.folder)
+    assert (served.state_dir / service.LOG_NAME).read_text() == "no luck\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_of_two_starts_at_the_same_instant_one_is_the_engine(served: Service) -> None:
+    for _ in range(RACES):
+        together = threading.Barrier(2)
+        pids: list[int] = []
+        refusals: list[str] = []
+
+        def race(
+            together: threading.Barrier = together,
+            pids: list[int] = pids,
+            refusals: list[str] = refusals,
+        ) -> None:
+            together.wait()
+            try:
+                pids.append(served_engine.start(served.state_dir))
+            except EngineStartError as error:
+                refusals.append(str(error))
+
+        racers = [threading.Thread(target=race) for _ in range(2)]
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join()
+        served.pids += pids
+        assert len(pids) == 1, refusals
+        assert len(refusals) == 1
+        assert str(served.state_dir) in refusals[0]
+        served.pids.remove(pids[0])
+        assert served_engine.end(pids[0], signal.SIGKILL) == -signal.SIGKILL
+
+
+async def test_term_puts_what_runs_back_to_the_queue_with_the_same_attempt(
+    served: Service,
+) -> None:
+    pid = await served.start()
+    async with SocketEngine(served.state_dir) as client:
+        convoy_id = await served.launch(client, {"id": "long", "run": "echo >began; sleep 600"})
+        await until((served.folder / "began").exists)
+    assert await served.end(pid, signal.SIGTERM) == 0
+
+    item = await served.read(convoy_id, "long")
+    assert (item.status, item.attempt) == (WorkStatus.PENDING, 1)
+    assert served_engine.processes_of(served.state_dir) == []
+    assert engine_pid(served.state_dir) is None
+
+
+async def test_systemd_is_told_of_the_start_and_of_the_end(
+    served: Service, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = tmp_path_factory.mktemp("n") / "s"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(os.fspath(address))
+        systemd.settimeout(BOUND_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", os.fspath(address))
+        pid = await served.start()
+        assert "READY=1" in (await asyncio.to_thread(systemd.recv, 4096)).decode().splitlines()
+        await served.end(pid, signal.SIGTERM)
+        assert await asyncio.to_thread(systemd.recv, 4096) == b"STOPPING=1"
+
+
+def test_the_log_is_kept_small(served: Service) -> None:
+    script = (
+        "import logging, sys, pathlib; from aisquad_core import service;"
+        "service.keep_log(pathlib.Path(sys.argv[1]));"
+        "[logging.error('%d %s', number, 'x' * 20_000) for number in range(600)]"
+    )
+    subprocess.run([sys.executable, "-c", script, str(served.state_dir)], check=True, timeout=60)
+    logs = {path.name: path.stat().st_size for path in served.state_dir.glob("engine.log*")}
+    assert set(logs) == {"engine.log", "engine.log.1", "engine.log.2", "engine.log.3"}
+    assert max(logs.values()) <= 2_000_000
+    assert " 599 x" in (served.state_dir / "engine.log").read_text()
+
+
+async def test_what_runs_and_what_waits_goes_on_under_the_next_engine(served: Service) -> None:
+    """What runs is adopted with its log and its exit status, and is not started again."""
+    pid = await served.start()
+    gate = "echo $$ >>began; echo one; until [ -e gate ]; do sleep 0.05; done; echo two; exit 7"
+    async with SocketEngine(served.state_dir) as client:
+        convoy_id = await served.launch(
+            client,
+            {"id": "first", "run": f"({gate}); [ $? = 7 ]"},
+            {"id": "second", "run": "echo >after", "needs": ["first"]},
+        )
+        await until((served.folder / "began").exists)
+        before = await client.item(ItemKey(convoy_id, "first"))
+    await served.end(pid)
+
+    await served.start()
+    async with SocketEngine(served.state_dir) as client:
+        await client.wait([], timeout_s=BOUND_S)  # answers when earlier convoys are loaded
+        adopted = await client.item(ItemKey(convoy_id, "first"))
+        (served.folder / "gate").touch()
+        assert await ended(client, convoy_id) is ConvoyStatus.COMPLETED
+        first = await client.item(ItemKey(convoy_id, "first"))
+        log = await client.log_range(ItemKey(convoy_id, "first"))
+    assert (adopted.view.status, adopted.token) == (WorkStatus.IN_PROGRESS, before.token)
+    assert adopted.pid == before.pid is not None
+    assert (first.view.exit_code, first.view.attempt, first.token) == (0, 1, before.token)
+    assert log.data == b"one\ntwo\n"
+    assert len((served.folder / "began").read_text().split()) == 1
+    assert (served.folder / "after").exists()
+
+
+async def test_what_ended_while_no_engine_ran_frees_what_needs_it(served: Service) -> None:
+    pid = await served.start()
+    gate = "echo >began; until [ -e gate ]; do sleep 0.05; done"
+    async with SocketEngine(served.state_dir) as client:
+        convoy_id = await served.launch(
+            client,
+            {"id": "first", "run": gate},
+            {"id": "second", "run": "true", "needs": ["first"]},
+            {"id": "third", "run": "true", "needs": ["first", "second"]},
+        )
+        await until((served.folder / "began").exists)
+    await served.end(pid)
+    (served.folder / "gate").touch()
+    await until(lambda: not served_engine.processes_of(served.state_dir))
+
+    await served.start()
+    async with SocketEngine(served.state_dir) as client:
+        assert await ended(client, convoy_id) is ConvoyStatus.COMPLETED
+
+
+async def test_a_cancel_that_was_under_way_is_finished_by_the_next_engine(
+    served: Service,
+) -> None:
+    pid = await served.start(grace_s=600)
+    stubborn = "trap 'echo >asked' TERM; echo >began; while :; do sleep 0.1; done"
+    async with SocketEngine(served.state_dir) as client, asyncio.TaskGroup() as tasks:
+        convoy_id = await served.launch(
+            client,
+            {"id": "stubborn", "run": stubborn},
+            {"id": "waiting", "run": "echo >ran", "needs": ["stubborn"]},
+        )
+        await until((served.folder / "began").exists)
+
+        async def cancel() -> None:
+            with pytest.raises(EngineStoppedError):
+                await client.cancel(convoy_id)
+
+        tasks.create_task(cancel())
+        await until((served.folder / "asked").exists)
+        await served.end(pid)
+
+    await served.start(grace_s=0.2)
+    async with SocketEngine(served.state_dir) as client:
+        assert await ended(client, convoy_id) is ConvoyStatus.CANCELLED
+        page = await client.items(ItemFilter(convoy_ids=(convoy_id,)))
+    assert {item.status for item in page.items} == {WorkStatus.CANCELLED}
+    assert served_engine.processes_of(served.state_dir) == []
+    assert not (served.folder / "ran").exists()
+
+
+@pytest.mark.slow
+async def test_after_a_reboot_what_ran_is_lost_and_runs_again_if_it_may(served: Service) -> None:
+    pid = await served.start()
+    run = "[ $AISQUAD_ATTEMPT = 2 ] || { echo >began-$AISQUAD_ITEM; exec sleep 600; }"
+    async with SocketEngine(served.state_dir) as client:
+        convoy_id = await served.launch(
+            client,
+            {"id": "again", "run": run, "retries": 1, "retry_delay": 0.01},
+            {"id": "once", "run": run},
+        )
+        for item_id in ("again", "once"):
+            await until((served.folder / f"began-{item_id}").exists)
+    await served.end(pid)
+    served_engine.kill_processes_of(served.state_dir)
+    with closing(sqlite3.connect(served.state_dir / "workstate.db")) as connection, connection:
+        connection.execute("UPDATE work_items SET boot_id = 'of yesterday'")
+
+    await served.start()
+    async with SocketEngine(served.state_dir) as client:
+        assert await ended(client, convoy_id) is ConvoyStatus.PARTIAL
+    again, once = [await served.read(convoy_id, item_id) for item_id in ("again", "once")]
+    assert (again.status, again.attempt) == (WorkStatus.COMPLETED, 2)
+    assert [each.status for each in again.tries] == [WorkStatus.LOST]
+    assert (once.status, once.attempt) == (WorkStatus.LOST, 1)
+    assert once.error == "the machine was restarted while it ran"
