@@ -319,6 +319,10 @@ class EngineView:
     """The parallelism before the last resize; None before the first."""
     grace_s: float = 10.0
     """Seconds between TERM and KILL when an operation is stopped."""
+    wal_bytes: int = 0
+    """Size of the database's write-ahead log."""
+    oldest_reader_s: float = 0.0
+    """Seconds that the longest read of the database by this engine has taken so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -469,7 +473,10 @@ class ItemReader(Protocol):
     ) -> LogChunk:
         """Return bytes of an attempt's log (None: the present one).
 
-        A negative `offset` counts from the end. No log yet is an empty chunk.
+        A negative `offset` counts from the end. No log yet, or one that was pruned, is an empty
+        chunk. A log that grew too long has lost its middle: a range ends where that begins, and
+        one that would begin within it begins further on, with a line that says how much went.
+        `offset + len(data)` of a chunk is where the next one begins.
         """
         ...
 

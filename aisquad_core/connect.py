@@ -25,6 +25,7 @@ from aisquad_core.version import __version__
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
+    from pathlib import Path
 
     from aisquad_core.api import (
         ConvoyView,
@@ -62,6 +63,10 @@ class EngineStatus:
     throttle: float
     reason: str
     """Why the parallelism is what it is, in words."""
+    wal_bytes: int = 0
+    """Size of the database's write-ahead log."""
+    oldest_reader_s: float | None = None
+    """Seconds of the engine's longest read of the database; None: known to the engine alone."""
 
 
 class WorkReader(ItemReader, Protocol):
@@ -159,6 +164,7 @@ class _StoredWork(Queries):
         facts = await self._reader.engine_facts() if self._pid is not None else None
         counts = await self._reader.counts()
         load = await asyncio.to_thread(SystemSampler().read)
+        wal_bytes = await asyncio.to_thread(_wal_bytes, self._settings.workstate_db)
         return EngineStatus(
             pid=self._pid,
             version=facts.version if facts else __version__,
@@ -175,6 +181,7 @@ class _StoredWork(Queries):
             memory_percent=round(load.memory_percent, 1),
             throttle=facts.throttle if facts else 0.0,
             reason=facts.reason if facts else "no engine runs",
+            wal_bytes=wal_bytes,
         )
 
     async def convoys(self) -> tuple[ConvoyView, ...]:
@@ -195,6 +202,13 @@ class _StoredWork(Queries):
         if self._pid is not None:
             return f"waits for a free slot in the engine with pid {self._pid}"
         return _continue(view.convoy_id)
+
+
+def _wal_bytes(database: Path) -> int:
+    try:
+        return database.with_name(f"{database.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _continue(convoy_id: str) -> str:

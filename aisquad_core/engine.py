@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from aisquad_core.api import EngineView, ItemSort, Outcome, Snapshot, StopMode
 from aisquad_core.clock import SystemClock
-from aisquad_core.errors import EngineStoppedError, StorageError
+from aisquad_core.errors import EngineStoppedError, PoolError, StateError, StorageError
 from aisquad_core.events import EventHub
 from aisquad_core.execution.admission import Admission
 from aisquad_core.execution.commands import Commands
@@ -22,6 +22,7 @@ from aisquad_core.execution.environment import EnvironmentStore
 from aisquad_core.execution.executor import ConvoyExecutor
 from aisquad_core.execution.governor import Governor
 from aisquad_core.execution.ledger import Ledger
+from aisquad_core.execution.log_cap import LogCap
 from aisquad_core.execution.overview import Overview
 from aisquad_core.execution.picture import Picture
 from aisquad_core.execution.process import LocalRunner
@@ -35,8 +36,10 @@ from aisquad_core.load.resource_monitor import ResourceMonitor
 from aisquad_core.load.semaphore import AdaptiveSemaphore
 from aisquad_core.load.tuning import Policy, Thresholds
 from aisquad_core.model import ConvoyStatus, ItemKey
+from aisquad_core.sanitise import one_line
 from aisquad_core.state.folder import StateFolder, boot_id
 from aisquad_core.state.workstate import WorkState
+from aisquad_core.upkeep import EVERY_S, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -191,7 +194,18 @@ class Engine:
             picture=self._picture,
             clock=clock,
             grace_s=settings.grace_s,
+            state=self._state,
         )
+        self._log_cap = LogCap(runs_dir, limit_bytes=settings.log_limit_bytes)
+        self._log_trouble: str | None = None
+        self._upkeep = Upkeep(
+            settings,
+            reader=self._state.reader,
+            clock=clock,
+            is_busy=lambda convoy_id: convoy_id in self._scheduler.convoys,
+            convoy_ends=self._ledger.convoy_ends,
+        )
+        self._upkeep_trouble: str | None = None
         self._queries = Queries(
             reader=self._state.reader,
             runner=self._runner,
@@ -322,6 +336,19 @@ class Engine:
             self._phase = "running"
             self._executor.open()
             self._show_engine()
+            await self._keep_up()
+
+    async def _keep_up(self) -> None:
+        """Prune old runs now and every hour; what cannot be done now may be done then."""
+        while True:
+            try:
+                report = await self._upkeep.run()
+            except (StateError, PoolError, OSError) as error:
+                self._upkeep_trouble = f"cannot prune old runs: {error}"
+            else:
+                first = next(iter(report.problems), None)
+                self._upkeep_trouble = first and one_line(f"cannot prune an old run: {first}")
+            await self._clock.sleep(EVERY_S)
 
     # The tick
 
@@ -337,6 +364,8 @@ class Engine:
             await self._state.mark()
         except StorageError as error:
             self._ledger.trouble = str(error)
+        refs = [run.ref for run in self._executor.runs.values() if run.is_process]
+        self._log_trouble = await self._log_cap.check(refs)
         for convoy in self._steering.expired():
             self._tasks.create_task(self._steering.expire(convoy))
         self._show_engine()
@@ -354,7 +383,16 @@ class Engine:
     def _show_engine(self) -> None:
         """Tell watchers of the engine itself when something about it changed but the load."""
         view = self._view()
-        shown = replace(view, cpu_percent=0, memory_percent=0, running=0, queued=0, throttle=0)
+        shown = replace(
+            view,
+            cpu_percent=0,
+            memory_percent=0,
+            running=0,
+            queued=0,
+            throttle=0,
+            wal_bytes=0,
+            oldest_reader_s=0,
+        )
         if shown != self._shown:
             self._shown = shown
             self._picture.engine_changed(view)
@@ -366,6 +404,8 @@ class Engine:
             or self._ledger.trouble
             or self._executor.trouble
             or self._state.setback
+            or self._log_trouble
+            or self._upkeep_trouble
         )
         return self._overview.view(self._phase, trouble)
 

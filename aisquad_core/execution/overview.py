@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aisquad_core.load.resource_monitor import ResourceMonitor
     from aisquad_core.load.semaphore import AdaptiveSemaphore
     from aisquad_core.load.tuning import Policy
+    from aisquad_core.state.workstate import WorkState
 
 Phase = Literal["recovering", "running", "stopping", "stopped"]
 
@@ -42,6 +43,7 @@ class Overview:
         picture: The convoys.
         clock: Time.
         grace_s: Seconds between TERM and KILL.
+        state: The work state.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class Overview:
         picture: Picture,
         clock: Clock,
         grace_s: float,
+        state: WorkState,
     ) -> None:
+        self._state = state
         self._grace_s = grace_s
         self._state_dir = state_dir
         self._policy = policy
@@ -100,6 +104,8 @@ class Overview:
             trouble=trouble,
             resized_from=self._governor.resized_from,
             grace_s=self._grace_s,
+            wal_bytes=self._state.wal_bytes,
+            oldest_reader_s=self._state.pool.oldest_reader_s,
         )
 
     def facts(self, boot_id: str) -> EngineFacts:

@@ -61,6 +61,19 @@ class Settings:
         10.0, seconds(0, 86_400), "Between asking an operation to end and killing it."
     )
     tick_s: float = _setting(1.0, seconds(0.1, 3_600), "Between two looks at the load.")
+    log_limit_bytes: int = _setting(
+        64_000_000,
+        whole(0, 999_999_999_999),
+        "Most bytes of an operation's log: head and tail are kept (0: no limit).",
+    )
+    keep_runs_days: int = _setting(
+        30, whole(0, 36_500), "Days after its end that a convoy's logs are kept (0: for ever)."
+    )
+    keep_runs_bytes: int = _setting(
+        10_000_000_000,
+        whole(0, 999_999_999_999),
+        "Most bytes of ended convoys' logs together; the oldest go (0: no limit).",
+    )
     agents: Mapping[str, AgentProfile] = field(default_factory=lambda: BUILT_IN_AGENTS)
     """By name, the built-in ones first."""
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import sqlite3
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
+from aisquad_core.clock import SystemClock
 from aisquad_core.errors import PoolClosedError, PoolTimeoutError
 from aisquad_core.state.connection import ThreadConnection, as_storage_error
 from aisquad_core.state.schema import check_version
@@ -17,6 +18,8 @@ from aisquad_core.state.schema import check_version
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from aisquad_core.clock import Clock
 
 T = TypeVar("T")
 
@@ -79,6 +82,7 @@ class ConnectionPool:
         database: The name of its schema.
         is_keeping: False: each reader is closed after its call (no pooling).
         acquire_timeout_s: How long a caller waits for a reader, in seconds.
+        clock: Says how long a reader has been lent out; None: the machine's.
     """
 
     def __init__(
@@ -89,7 +93,11 @@ class ConnectionPool:
         database: str = "workstate",
         is_keeping: bool = True,
         acquire_timeout_s: float = 30.0,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
+        self._lent: dict[object, float] = {}
+        """When each reader that is lent out was lent, the oldest first."""
         self._path = path
         self._size = size
         self._database = database
@@ -116,6 +124,15 @@ class ConnectionPool:
             reconnects=self._reconnects,
         )
 
+    @property
+    def oldest_reader_s(self) -> float:
+        """Seconds since the reader was lent that is out for the longest; 0.0 if none is.
+
+        A long reader keeps the WAL from being used again from its beginning.
+        """
+        lent_at_s = next(iter(self._lent.values()), None)
+        return 0.0 if lent_at_s is None else self._clock.monotonic() - lent_at_s
+
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[PooledReader]:
         """Lend out a healthy reader; roll it back when the caller fails or is cancelled.
@@ -129,6 +146,8 @@ class ConnectionPool:
         """
         await self._take_slot()
         reader: PooledReader | None = None
+        loan = object()
+        self._lent[loan] = self._clock.monotonic()
         try:
             reader = await self._healthy_reader()
             yield reader
@@ -141,6 +160,7 @@ class ConnectionPool:
                 raise storage_error from error
             raise
         finally:
+            del self._lent[loan]
             await self._give_back(reader)
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:

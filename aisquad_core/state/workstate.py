@@ -80,7 +80,7 @@ class WorkState:
     ) -> None:
         self._path = path
         self._clock = clock
-        self.pool = ConnectionPool(path, size=pool_size, is_keeping=use_pooling)
+        self.pool = ConnectionPool(path, size=pool_size, is_keeping=use_pooling, clock=clock)
         """The readers."""
         self.reader = Reader(self.pool)
         """Every question to the work state."""
@@ -276,6 +276,11 @@ class WorkState:
                 ).rowcount
             )
         )
+
+    @property
+    def wal_bytes(self) -> int:
+        """Size of the WAL when the open files were compared last (`check_identity`)."""
+        return self._writer.wal_bytes
 
     async def check_identity(self) -> str | None:
         """Compare the open database and WAL with the files at their paths.

@@ -182,6 +182,9 @@ class Writer:
         """How many batches were committed."""
         self._identities: dict[Path, tuple[int, int]] = {}
         """Device and inode of the database and its WAL as they are open."""
+        self._wal_path = path.with_name(f"{path.name}-wal")
+        self.wal_bytes = 0
+        """Size of the WAL when the files were compared last."""
 
     async def open(self) -> None:
         """Connect and bring the schema up to date.
@@ -248,10 +251,13 @@ class Writer:
         """
         for path, identity in self._identities.items():
             try:
-                if _identify(path) != identity:
+                status = path.stat()
+                if (status.st_dev, status.st_ino) != identity:
                     return f"{path} was replaced by another file"
             except FileNotFoundError:
                 return f"{path} was moved or deleted"
+            if path == self._wal_path:
+                self.wal_bytes = status.st_size
         return None
 
     def _open_batch(self) -> Batch:
@@ -337,11 +343,10 @@ class Writer:
             if wanted is not None and rows != [(wanted,)]:
                 raise StorageError(f"{self._path}: SQLite refuses PRAGMA {pragma}: {rows}")
         migrate(connection, self._path, "workstate")
-        wal_path = self._path.with_name(f"{self._path.name}-wal")
         identity = _identify(self._path)
         if self._identities.setdefault(self._path, identity) != identity:
             raise StorageError(f"{self._path} was replaced by another file")
-        self._identities[wal_path] = _identify(wal_path)
+        self._identities[self._wal_path] = _identify(self._wal_path)
 
 
 def _identify(path: Path) -> tuple[int, int]:

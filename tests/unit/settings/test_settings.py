@@ -90,6 +90,9 @@ def test_defaults_are_those_of_the_design(place: Place) -> None:
         "max_parallelism": "20",
         "grace_seconds": "10",
         "tick_seconds": "1",
+        "log_limit_bytes": "64000000",
+        "keep_runs_days": "30",
+        "keep_runs_bytes": "10000000000",
     }
     assert set(settings.sources.values()) == {"default"}
     assert settings.files == ()

@@ -19,6 +19,7 @@ from aisquad_core.errors import (
 )
 from aisquad_core.state.connection_pool import ConnectionPool
 from aisquad_core.state.schema import migrate
+from aisquad_core.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -237,4 +238,18 @@ async def test_what_is_no_database_is_a_storage_error(path: Path) -> None:
     pool = ConnectionPool(path)
     with pytest.raises(StorageError, match="not a database"):
         await pool.run(_count)
+    await pool.close()
+
+
+async def test_the_oldest_reader_is_the_one_lent_out_for_the_longest(database: Path) -> None:
+    clock = FakeClock()
+    pool = ConnectionPool(database, size=2, clock=clock)
+    assert pool.oldest_reader_s == 0.0
+    async with pool.acquire():
+        await clock.advance(5)
+        async with pool.acquire():
+            await clock.advance(2)
+            assert pool.oldest_reader_s == 7.0
+        assert pool.oldest_reader_s == 7.0
+    assert pool.oldest_reader_s == 0.0
     await pool.close()
