@@ -6,12 +6,19 @@ found and what is allowed. Nothing here opens a database, starts anything or wri
 
 from aisquad_core.settings.agents import BUILT_IN_AGENTS, BUILT_IN_SOURCE, AgentProfile
 from aisquad_core.settings.kinds import DURATION_FORM, parse_duration
-from aisquad_core.settings.loading import SETTINGS_FILE, STATE_FOLDER, load_settings
+from aisquad_core.settings.loading import (
+    SETTINGS_FILE,
+    STATE_FOLDER,
+    Review,
+    load_settings,
+    review_project,
+)
 from aisquad_core.settings.values import (
     DEFAULT_SOURCE,
     VARIABLE_PREFIX,
     SettingRow,
     Settings,
+    Untrusted,
     describe,
 )
 
@@ -24,9 +31,12 @@ __all__ = [
     "STATE_FOLDER",
     "VARIABLE_PREFIX",
     "AgentProfile",
+    "Review",
     "SettingRow",
     "Settings",
+    "Untrusted",
     "describe",
     "load_settings",
     "parse_duration",
+    "review_project",
 ]

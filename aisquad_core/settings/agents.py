@@ -126,10 +126,21 @@ _AGENT_KEYS: Mapping[str, tuple[str, Kind[Any]]] = {
     "stdout": ("stdout", Kind('"log" or "result"', _parse_stdout)),
 }
 """Key of an agent's table to its field and how it is read."""
+_PLAIN_KEYS = frozenset({"rate_limit", "rate_burst", "max_parallel", "timeout", "stdout"})
+"""Keys that hold whoever wrote them; every other one decides what runs, or with what."""
 
 
-def take_agents(agents: dict[str, AgentProfile], tables: object, source: str) -> None:
-    """Lay a file's agents over those known so far, key by key."""
+def take_agents(
+    agents: dict[str, AgentProfile], tables: object, source: str, *, is_trusted: bool
+) -> None:
+    """Lay a file's agents over those known so far, key by key.
+
+    Args:
+        agents: Those known so far; changed.
+        tables: The file's table `agents`.
+        source: The file.
+        is_trusted: False: its keys that decide what runs are left out.
+    """
     if not isinstance(tables, dict):
         raise SettingsError("agents", tables, "tables such as [agents.engineer]", source=source)
     for name, table in tables.items():
@@ -140,7 +151,22 @@ def take_agents(agents: dict[str, AgentProfile], tables: object, source: str) ->
         if not isinstance(table, dict):
             raise SettingsError(f"agents.{name}", table, "a table", source=source)
         known = agents.get(name) or AgentProfile(name=name)
-        agents[name] = replace(known, **_agent_fields(name, table, source), source=source)
+        values = _agent_fields(name, table, source)
+        if not is_trusted:
+            plain = {_AGENT_KEYS[key][0] for key in _PLAIN_KEYS}
+            values = {target: value for target, value in values.items() if target in plain}
+        agents[name] = replace(known, **values, source=source)
+
+
+def guarded_agent_keys(tables: object) -> list[str]:
+    """Return the keys of a file's agents that only a trusted file may set, as they are written."""
+    return [
+        f"agents.{name}.{key}"
+        for name, table in (tables.items() if isinstance(tables, dict) else ())
+        if isinstance(table, dict)
+        for key in table
+        if key not in _PLAIN_KEYS
+    ]
 
 
 def _agent_fields(name: str, table: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, TypeVar
 
+from aisquad_core.errors import UntrustedError
 from aisquad_core.settings.agents import BUILT_IN_AGENTS
 from aisquad_core.settings.kinds import FLAG, PATH, Kind, percent, seconds, whole
 
@@ -23,6 +24,17 @@ DEFAULT_SOURCE = "default"
 
 def _setting(default: T, kind: Kind[T], help: str) -> T:
     return field(default=default, metadata={"kind": kind, "help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untrusted:
+    """A project's file that sets what it may not before the operator has said yes."""
+
+    path: Path
+    held_back: tuple[str, ...]
+    """Its keys that do not hold, such as `agents.engineer.command` or `workstate_db`."""
+    remark: str | None = None
+    """What is wrong with the list of trusted files, in a sentence; None: nothing is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +92,23 @@ class Settings:
     """Key of each setting to `default`, `AI_SQUAD_X`, the path of a file, or `--flag`."""
     files: tuple[Path, ...] = ()
     """The settings files that were read, the user's before the project's."""
+    untrusted: Untrusted | None = None
+    """The project's file, if some of it was left out; None: all that it says holds."""
 
     @property
     def state_dir(self) -> Path:
         """The folder of everything durable: databases, lock, `runs/`."""
         return self.workstate_db.parent
+
+    def require_trust(self) -> None:
+        """Refuse to run anything while some of the project's file was left out.
+
+        Raises:
+            UntrustedError: It was.
+        """
+        it = self.untrusted
+        if it is not None:
+            raise UntrustedError(it.path, it.held_back, remark=it.remark)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +124,14 @@ class SettingRow:
     source: str
     allowed: str
     help: str
+
+
+def is_plain(key: str) -> bool:
+    """Tell whether a setting is a number or a flag, which holds whoever wrote it.
+
+    A text may name a file, an address or a command: only a trusted file sets one.
+    """
+    return isinstance(BY_KEY[key].default, int | float)
 
 
 BY_KEY = {

@@ -19,6 +19,7 @@ from aisquad_core.settings import (
     load_settings,
     parse_duration,
 )
+from aisquad_core.trust import trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,9 @@ class Place:
         self.user_file.write_text(text)
 
     def write_project(self, text: str) -> None:
+        """Write a file that the operator has said yes to."""
         self.project_file.write_text(text)
+        trust({"HOME": str(self.home)}, self.project_file, self.project_file.read_bytes())
 
     def load(
         self,
