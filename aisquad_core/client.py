@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _HELLO_WAIT_S = 10.0
 _GONE = "the engine has gone away"
+_UNANSWERED = "the engine has gone away without an answer; look whether it was done"
 
 
 class SocketEngine:
@@ -79,15 +80,21 @@ class SocketEngine:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Hang up."""
+        """Hang up; whoever still waits for an answer gets an EngineStoppedError."""
         self._reading.cancel()
         self._line.close()
+        self._fault = EngineStoppedError("the connection was closed")
+        self._refuse(self._fault)
         await self._tasks.__aexit__(None, None, None)
 
     @property
     def peer(self) -> Hello:
         """Who answers."""
         return self._line.peer
+
+    async def wait_gone(self) -> None:
+        """Return when the engine has gone and no answer comes any more."""
+        await asyncio.wait([self._reading])
 
     async def _read(self) -> None:
         """Hand answers to those who wait for them until the engine goes."""
@@ -99,9 +106,14 @@ class SocketEngine:
                     future.set_result((head, body))
         except (EngineStoppedError, ProtocolError) as error:
             self._fault = error
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(error)
+            gone = isinstance(error, EngineStoppedError)
+            self._refuse(EngineStoppedError(_UNANSWERED) if gone else error)
+
+    def _refuse(self, error: Exception) -> None:
+        """Let everybody who waits for an answer have this instead."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
 
     async def snapshot(self) -> Snapshot:
         """Return the whole picture."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from aisquad_core.api import ItemReader
 from aisquad_core.clock import SystemClock
+from aisquad_core.errors import EngineRunningError, NoEngineError
 from aisquad_core.execution import queries
 from aisquad_core.execution.process import LocalRunner
 from aisquad_core.execution.queries import Queries
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 
 
 _COMPLETIONS = 200
+_PATIENCE_S = 2.0
+"""An engine takes the folder a moment before it listens."""
+_LOOK_AGAIN_S = 0.05
+_NO_ENGINE = (
+    "no engine runs here; `aisquad up` starts one, `aisquad run FILE` runs a convoy without"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +126,88 @@ async def open_engine(
 
     async with Engine(settings, is_resuming=is_resuming_all) as engine:
         yield engine
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An engine, and whose it is."""
+
+    api: EngineAPI
+    pid: int | None
+    """The process that it lives in; None: this one, and it ends with the context."""
+
+
+@asynccontextmanager
+async def open_client(
+    settings: Settings, *, patience_s: float | None = None
+) -> AsyncIterator[Reached]:
+    """Reach the engine that runs on the state folder.
+
+    Args:
+        settings: Where it is.
+        patience_s: How long to wait for an engine that holds the folder and does not listen yet;
+            None: as long as that may take.
+
+    Raises:
+        NoEngineError: None runs.
+        EngineRunningError: One runs that takes no commands from elsewhere.
+        ProtocolError: It is of another version.
+        StateFolderError: The folder, or who listens there, is not the user's own.
+    """
+    from aisquad_core.client import SocketEngine  # noqa: PLC0415 - commands that read do not pay
+
+    clock = SystemClock()
+    deadline_s = clock.monotonic() + (_PATIENCE_S if patience_s is None else patience_s)
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                client = await stack.enter_async_context(SocketEngine(settings.state_dir))
+                break
+            except NoEngineError:
+                pid = await asyncio.to_thread(engine_pid, settings.state_dir)
+                if pid is None:
+                    raise NoEngineError(_NO_ENGINE) from None
+                if clock.monotonic() >= deadline_s:
+                    raise EngineRunningError(
+                        settings.state_dir, pid or None, takes_no_commands=True
+                    ) from None
+            await clock.sleep(_LOOK_AGAIN_S)
+        yield Reached(client, client.peer.pid)
+
+
+@asynccontextmanager
+async def reach_engine(settings: Settings) -> AsyncIterator[Reached]:
+    """Reach the engine that runs; if none does, run one on this loop that others can reach.
+
+    Raises:
+        EngineRunningError: One runs that takes no commands from elsewhere.
+        ProtocolError: The engine that runs is of another version.
+        StateFolderError: The state folder must not be used.
+    """
+    from aisquad_core.daemon import Server  # noqa: PLC0415 - commands that only read do not pay
+
+    async with AsyncExitStack() as stack:
+        reached: Reached | None = None
+        if await asyncio.to_thread(engine_pid, settings.state_dir) is None:
+            try:
+                engine = await stack.enter_async_context(open_engine(settings))
+            except EngineRunningError:  # somebody was faster
+                pass
+            else:
+                await stack.enter_async_context(Server(engine, settings.state_dir))
+                reached = Reached(engine, None)
+        if reached is None:
+            reached = await stack.enter_async_context(open_client(settings))
+        yield reached
+
+
+async def holder_pid(settings: Settings) -> int | None:
+    """Return the pid of the process that holds the state folder.
+
+    Returns:
+        None if none does; 0 if one does and its pid cannot be read.
+    """
+    return await asyncio.to_thread(engine_pid, settings.state_dir)
 
 
 def preview(source: ConvoySource, settings: Settings, *, cwd: str, limit: int) -> Preview:

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aisquad_core import endpoint, wire
@@ -99,6 +100,21 @@ class Server:
         await self._engine.stop(mode)
         self._on_stopped()
 
+    async def _stop_for_client(self, mode: StopMode) -> None:
+        """Stop the engine, also when the client that asked for it goes away meanwhile.
+
+        Who is still there says itself when the engine has stopped: once the client is told.
+        """
+        stopping = self._tasks.create_task(self._engine.stop(mode))
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            stopping.add_done_callback(self._tell_stopped)
+            raise
+
+    def _tell_stopped(self, _stopping: asyncio.Task[None]) -> None:
+        self._on_stopped()
+
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -118,19 +134,29 @@ class Server:
             self._connections.add(task := self._tasks.create_task(self._serve(connection)))
             task.add_done_callback(self._connections.discard)
             # A task that is cancelled before it begins leaves its connection to nobody.
-            task.add_done_callback(lambda _, connection=connection: connection.close())
+            task.add_done_callback(partial(_close, connection))
 
     async def _serve(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=connection)
         writer.transport.set_write_buffer_limits(high=_BUFFER_BYTES)
         try:
-            await _Connection(self._engine, FrameReader(reader), writer, self._on_stopped).serve()
+            await _Connection(
+                self._engine,
+                FrameReader(reader),
+                writer,
+                stop=self._stop_for_client,
+                on_stopped=self._on_stopped,
+            ).serve()
         except* (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             pass  # the client is gone, or never spoke
         except* ProtocolError as broken:
             logger.warning("a client was turned away: %s", broken.exceptions[0])
         finally:
             writer.transport.abort()
+
+
+def _close(connection: socket.socket, _: asyncio.Task[None]) -> None:
+    connection.close()
 
 
 class _Connection:
@@ -141,6 +167,8 @@ class _Connection:
         engine: EngineAPI,
         frames: FrameReader,
         writer: asyncio.StreamWriter,
+        *,
+        stop: Callable[[StopMode], Awaitable[None]],
         on_stopped: Callable[[], None],
     ) -> None:
         self._engine = engine
@@ -177,7 +205,7 @@ class _Connection:
             "resume": lambda r: engine.resume(r.convoy_id, env=r.env),
             "set_parallelism": engine.set_parallelism,
             "wait": lambda r: engine.wait(r.convoy_ids, is_any=r.is_any, timeout_s=r.timeout_s),
-            "stop": engine.stop,
+            "stop": stop,
         }
 
     async def serve(self) -> None:

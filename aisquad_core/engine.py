@@ -38,6 +38,7 @@ from aisquad_core.load.tuning import Policy, Thresholds
 from aisquad_core.model import ConvoyStatus, ItemKey
 from aisquad_core.sanitise import one_line
 from aisquad_core.state.folder import StateFolder, boot_id
+from aisquad_core.state.origin import Origin
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.upkeep import EVERY_S, Upkeep
 
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 _CONVOYS_SHOWN = 100
 """Latest convoys of the work state that the first picture holds."""
 _HOLD = "interrupted: `aisquad run --resume {}` continues it"
+_HOLD_FOREIGN = "begun by another user or machine: `aisquad run --resume {}` continues it"
 
 
 class Engine:
@@ -78,13 +80,16 @@ class Engine:
     Args:
         settings: What the operator set.
         is_resuming: Whether unfinished convoys of earlier engines go on by themselves. If not they
-            are held until `resume`; what still runs of them is watched, and left running.
+            are held until `resume`; what still runs of them is watched, and left running. Those
+            that another user or machine began are held in any case.
         clock: Time.
         sampler: Reads the machine's load; None: the machine itself.
         runner: Runs processes; None: as children of this process.
 
     Raises:
         EngineRunningError: On entering, if another engine holds the state folder.
+        UntrustedError: On whatever starts work (on entering, if earlier work goes on), if
+            some of the project's settings were left out.
         StateFolderError: On entering, if the state folder must not be used.
         NewerSchemaError: On entering, if a newer aisquad wrote the work state.
     """
@@ -102,6 +107,7 @@ class Engine:
         self._is_resuming = is_resuming
         self._clock = clock = clock or SystemClock()
         self._folder = StateFolder(settings.state_dir)
+        self._origin = Origin(settings.workstate_db)
         self._state = WorkState(
             settings.workstate_db,
             clock=clock,
@@ -228,9 +234,12 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         """Take the state folder and begin."""
+        if self._is_resuming:
+            self._settings.require_trust()
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(self._folder.acquire)
             stack.push_async_callback(asyncio.to_thread, self._folder.release)
+            await asyncio.to_thread(self._origin.look)
             await stack.enter_async_context(self._state)
             await stack.enter_async_context(self._runner)
             await stack.enter_async_context(self._executor)
@@ -239,6 +248,7 @@ class Engine:
             await self._show_ended_convoys()
             # Before anything can be launched, so that nothing of this engine is taken over, too.
             unfinished = await self._state.reader.unfinished_convoys()
+            await asyncio.to_thread(self._origin.hold, [record.id for record in unfinished])
             await self._tasks.__aenter__()
             self._exits = stack.pop_all()
         self._background = [
@@ -326,7 +336,10 @@ class Engine:
         """Load what earlier engines left and decide every start of theirs; then let work start."""
         convoys = []
         for record in unfinished:
-            hold = None if self._is_resuming else _HOLD.format(record.id)
+            if self._origin.waits(record.id):
+                hold: str | None = _HOLD_FOREIGN.format(record.id)
+            else:
+                hold = None if self._is_resuming else _HOLD.format(record.id)
             convoys.append(await self._recovery.load(record, hold=hold))
             self._picture.convoy_changed(convoys[-1])
         self._has_loaded.set()
@@ -494,6 +507,7 @@ class Engine:
 
     async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
         """Say what a launch would run."""
+        self._settings.require_trust()
         self._check_running()
         return await asyncio.to_thread(
             preview, source, agents=self._settings.agents, cwd=cwd, limit=limit
@@ -501,6 +515,7 @@ class Engine:
 
     async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
         """Commit a convoy and let it start; return its id."""
+        self._settings.require_trust()
         self._check_running()
         return await self._commands.launch(source, env=env, cwd=cwd)
 
@@ -528,6 +543,7 @@ class Engine:
             stop_on_first_failure: Start nothing more after the first failure.
             timeout_s: Seconds for all of it.
         """
+        self._settings.require_trust()
         self._check_running()
         record = replace(
             self._commands.new_record(name, total=len(operations), cwd=cwd),
@@ -546,8 +562,11 @@ class Engine:
         self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
     ) -> Outcome:
         """Put ended items back; see `EngineAPI.retry`."""
+        self._settings.require_trust()
         await self._until_loaded()
-        return await self._commands.retry(targets, env=env)
+        outcome = await self._commands.retry(targets, env=env)
+        await asyncio.to_thread(self._origin.release, {key.convoy_id for key in outcome.changed})
+        return outcome
 
     async def pause(self, convoy_id: str) -> None:
         """Start nothing more of a convoy."""
@@ -556,8 +575,10 @@ class Engine:
 
     async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
         """Let a paused or interrupted convoy start operations again."""
+        self._settings.require_trust()
         await self._until_loaded()
         await self._commands.resume(convoy_id, env=env)
+        await asyncio.to_thread(self._origin.release, [convoy_id])
 
     async def set_parallelism(self, parallelism: int | None) -> int:
         """Pin the parallelism, or give it back to auto; return the size in force."""

@@ -7,6 +7,7 @@
     │   ├── SpecError               a convoy file, with every problem found in it
     │   ├── SettingsError           a setting: its source, value and what is allowed
     │   │   └── SettingsFileError   a settings file that cannot be read at all
+    │   ├── UntrustedError          a settings file that the operator has not said yes to
     │   └── StateFolderError        a state folder that must not be used
     ├── NotFoundError               a convoy or work item that does not exist (exit status 4)
     ├── StateError                  the durable state refuses
@@ -29,12 +30,16 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+_MOST_HELD_BACK = 5
+"""Keys that an error names."""
 
 
 class AISquadError(Exception):
@@ -96,6 +101,25 @@ class SettingsFileError(SettingsError):
         place = str(file) if line is None else f"{file}:{line}"
         super().__init__("", None, problem, source=place)
         self.args = (f"{place}: {problem}",)
+
+
+class UntrustedError(InputError):
+    """A settings file found in a folder sets what only a trusted one may; nothing runs before."""
+
+    def __init__(self, path: Path, held_back: Sequence[str], *, remark: str | None = None) -> None:
+        self.path = path
+        self.held_back = tuple(held_back)
+        """Keys of the file that do not hold, such as `agents.engineer.command`."""
+        self.remark = remark
+        """What is wrong with the list of trusted files; None: nothing is."""
+        count = len(self.held_back) - _MOST_HELD_BACK
+        shown = ", ".join(self.held_back[:_MOST_HELD_BACK])
+        more = f" and {count} more" if count > 0 else ""
+        super().__init__(
+            f"{path} is not trusted and sets {shown}{more}; "
+            f"`aisquad trust {shlex.quote(str(path.parent))}` shows what it would run and asks"
+            + (f"\n{remark}" if remark else "")
+        )
 
 
 class StateFolderError(InputError):
@@ -191,13 +215,14 @@ class EngineError(AISquadError):
 class EngineRunningError(EngineError):
     """Another engine holds the state folder."""
 
-    def __init__(self, folder: Path, pid: int | None) -> None:
+    def __init__(self, folder: Path, pid: int | None, *, takes_no_commands: bool = False) -> None:
         self.folder = folder
         self.pid = pid
         who = "another engine" if pid is None else f"the engine with pid {pid}"
+        alone = " and takes no commands from elsewhere: it lives in a screen, or is just starting"
         super().__init__(
-            f"{who} is already running on {folder}; wait for it, or use another state folder: "
-            "--state DIR"
+            f"{who} is already running on {folder}{alone if takes_no_commands else ''}; "
+            "wait for it, or use another state folder: --state DIR"
         )
 
 

@@ -108,6 +108,7 @@ class Convoy:
         Raises:
             EngineRunningError: Another engine holds the state folder.
             SettingsError: A threshold or parallelism is out of range.
+            UntrustedError: The folder's `aisquad.toml` sets what only a trusted one may.
         """
         cwd = Path.cwd()
         settings = load_settings(

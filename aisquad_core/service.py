@@ -23,6 +23,7 @@ from aisquad_core.api import StopMode
 from aisquad_core.daemon import Server
 from aisquad_core.engine import Engine
 from aisquad_core.errors import EngineStartError
+from aisquad_core.state.folder import StateFolder
 from aisquad_core.version import __version__
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ def start(command: Sequence[str], state_dir: Path, *, cwd: Path) -> int:
 
     Raises:
         EngineStartError: It ended, or did not answer; says why.
+        StateFolderError: The state folder must not be used.
     """
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    StateFolder(state_dir).prepare()
     log_file = state_dir / LOG_NAME
     descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "ab") as log:

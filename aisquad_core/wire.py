@@ -273,7 +273,7 @@ def encode_news(news: Snapshot | Event, id: int) -> bytes:
 def encode_error(error: Exception, id: int) -> bytes:
     """Return the frame that says how a request failed."""
     kind = next((k.__name__ for k in type(error).__mro__ if k.__name__ in _FAILURES), "EngineError")
-    problems = ()
+    problems: tuple[Problem, ...] = ()
     if isinstance(error, SpecError):
         kind, problems = "SpecError", error.problems
     failure = Failure(kind=kind, message=str(error) or kind, problems=problems)

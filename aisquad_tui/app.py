@@ -16,6 +16,7 @@ from aisquad_tui.audience import Audience
 from aisquad_tui.bridge import Bridge
 from aisquad_tui.clipboard import CopyError, copy
 from aisquad_tui.driver import PacedApp, SquadDriver, TerminalGone
+from aisquad_tui.herald import Herald, ring
 from aisquad_tui.keymap import Place, bindings
 from aisquad_tui.messages import CopyText, HoldScreen, LaunchConvoy, Leave, Notify, OpenItem, Wish
 from aisquad_tui.screens.dashboard import DashboardScreen
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.worker import Worker
 
+    from aisquad_tui.store import Frame
     from aisquad_tui.surroundings import Surroundings
 
 _OWN = {"theme", "redraw", "suspend", "interrupt", "leave_now"}
@@ -64,7 +66,13 @@ class SquadApp(PacedApp, inherit_bindings=False):
         """What ended the app if it failed."""
         self.animation_level = "none"
         self._audience = Audience(lambda: self.screen_stack)
-        self._bridge = Bridge(surroundings.engine, surroundings.clock, self._audience.show)
+        self._herald = Herald(surroundings.clock.now(), is_ascii=surroundings.terminal.is_ascii)
+        self._bridge = Bridge(
+            surroundings.engine,
+            surroundings.clock,
+            self._show,
+            is_lasting=not surroundings.is_embedded,
+        )
         self._steering = Steering(self, surroundings)
         self._asking = asyncio.Lock()
         self._carrying: Worker[None] | None = None
@@ -108,6 +116,14 @@ class SquadApp(PacedApp, inherit_bindings=False):
         """Say something on the screen in view, on the line above the keys."""
         if self._audience.screen is not None:
             self._audience.screen.show_notice(text, is_error=is_error)
+
+    def _show(self, frame: Frame) -> None:
+        """Hand a frame to the screens, and ring when a convoy ended or first failed."""
+        self._audience.show(frame)
+        said, terminal = self._herald.news_of(frame), self.surroundings.terminal
+        if said and terminal.has_bell and not self.surroundings.is_demo and self._driver:
+            self._driver.write(ring(said, terminal))
+            self._driver.flush()
 
     @on(Wish)
     def _fulfil(self, wish: Wish) -> None:

@@ -1,6 +1,8 @@
 """The one subscription: the engine's stream into the store, the store's frames to the screen.
 
-At most ten frames a second, none when nothing changed, and no timer in between.
+At most ten frames a second, none when nothing changed, and no timer in between. An engine in
+another process may go and come back: then a stream of the next one follows, with numbers of its
+own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 FRAME_S = 0.1
 """Least time between two frames."""
+_LEAST_PAUSE_S = 0.2
+_MOST_PAUSE_S = 1.0
+"""Longest wait before an engine that is away is asked for again."""
 
 
 class Bridge:
@@ -31,6 +36,7 @@ class Bridge:
         on_frame: Called with each frame, on this loop.
         sleep: Waits between two frames; a terminal goes by real time, whatever clock the engine
             goes by.
+        is_lasting: Whether to look for the engine again when it is gone.
     """
 
     def __init__(
@@ -40,24 +46,37 @@ class Bridge:
         on_frame: Callable[[Frame], None],
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        is_lasting: bool = False,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._on_frame = on_frame
         self._sleep = sleep
+        self._is_lasting = is_lasting
         self._store = Store()
         self._news = asyncio.Event()
         self._is_held = False
         self._is_over = False
 
     async def run(self) -> None:
-        """Carry frames until the stream ends; the last one says that the engine is away."""
+        """Carry frames; when the stream ends, one says that the engine is away.
+
+        It is the last one, unless the bridge is lasting: then the engine's next snapshot follows
+        it, and this goes on until it is cancelled.
+        """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._show())
-            await self._take()
-            self._is_over = True
-            self._store.lose(self._clock.now())
-            self._news.set()
+            pause_s = _LEAST_PAUSE_S
+            while True:
+                if await self._take():
+                    pause_s = _LEAST_PAUSE_S
+                self._is_over = not self._is_lasting
+                self._store.lose(self._clock.now())
+                self._news.set()
+                if self._is_over:
+                    return
+                await self._sleep(pause_s)
+                pause_s = min(2 * pause_s, _MOST_PAUSE_S)
 
     def hold(self, is_held: bool) -> None:
         """Send nothing on while held; when let go, one frame with all parts."""
@@ -66,16 +85,19 @@ class Bridge:
             self._news.set()
         self._is_held = is_held
 
-    async def _take(self) -> None:
-        """Take the stream into the store until it ends."""
+    async def _take(self) -> bool:
+        """Take a stream into the store until it ends; return whether there was anything in it."""
+        has_come = False
         try:
             async with self._engine.subscribe() as stream:
                 async for event in stream:
+                    has_come = True
                     self._store.apply(event)
                     if self._store.has_news:
                         self._news.set()
         except EngineStoppedError:
-            return
+            pass
+        return has_come
 
     async def _show(self) -> None:
         """Send frames as there are news, until the last one is sent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aisquad_core.errors import AISquadError, EngineStoppedError, SpecError
+from aisquad_core.errors import AISquadError, SpecError
 from aisquad_core.sanitise import one_line
 from aisquad_tui.formatting import count, plural
 
@@ -130,7 +130,5 @@ async def _told(call: Callable[[], Awaitable[Answer]], failing: str) -> Answer:
     except SpecError as error:
         more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
         return Answer(text=f"{failing}: {one_line(str(error.problems[0]))}{more}", is_error=True)
-    except EngineStoppedError:
-        return Answer(text=f"{failing}: the engine has stopped", is_error=True)
     except (AISquadError, OSError) as error:
         return Answer(text=f"{failing}: {one_line(str(error))}", is_error=True)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from aisquad_core.api import ItemFilter, ItemSort
-from aisquad_core.errors import EngineStoppedError, InputError, StateError
+from aisquad_core.errors import AISquadError, EngineStoppedError, InputError
 from aisquad_tui.listing import Place, Slice, key_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Feed:
         on_error: Called with the sentence when the engine refuses the question.
         refresh_s: Least time between two readings of the same rows.
         recount_s: Least time between two counts that cost a look at all items.
+        is_lasting: Whether an engine that is gone may come back; it is asked on then.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Feed:
         *,
         refresh_s: float = REFRESH_S,
         recount_s: float = RECOUNT_S,
+        is_lasting: bool = False,
     ) -> None:
         self._engine = engine
         self._window = window
@@ -52,6 +54,7 @@ class Feed:
         self._on_error = on_error
         self._refresh_s = refresh_s
         self._recount_s = recount_s
+        self._is_lasting = is_lasting
         self._asked = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
         self._reading_order: Order | None = None
@@ -70,7 +73,7 @@ class Feed:
             self._reading.cancel()
 
     async def run(self) -> None:
-        """Read whenever it is asked for, until the engine stops."""
+        """Read whenever it is asked for, until the engine stops for good."""
         window, loop = self._window, asyncio.get_running_loop()
         refresh_at_s = 0.0
         async with asyncio.TaskGroup() as tasks:
@@ -118,13 +121,13 @@ class Feed:
             await self._read_rows(window.wanted(place), place)
             self._unhurried = self._refused = self._complaint = None
         except EngineStoppedError:
-            self._is_over = True  # the header says so; what is on display stays
-            return
+            self._is_over = not self._is_lasting
+            return  # the header says so; what is on display stays
         except InputError as error:
             self._refused = window.order_now
             window.clear()
             self._complain(error)
-        except StateError as error:
+        except AISquadError as error:
             self._complain(error)
         self._on_rows()
 

@@ -113,8 +113,6 @@ class Steering:
                     await self._launch(source)
                 case _:
                     await self._ask_first(wish)
-        except EngineStoppedError:
-            self._stage.show_notice("the engine has stopped", is_error=True)
         except AISquadError as error:
             self._stage.show_notice(one_line(str(error)), is_error=True)
 

@@ -70,7 +70,7 @@ class Frame:
 
 
 class Store:
-    """Takes the engine's stream and gives out frames.
+    """Takes the engine's stream, or one engine's after another, and gives out frames.
 
     A part of the picture that did not change is the same object in the next frame.
     """
@@ -158,7 +158,8 @@ class Store:
         self._sums = Counter(asdict(add_counts(convoy.counts for convoy in snapshot.convoys)))
         self._history.clear()
         self._history.extend(snapshot.history)
-        self._lost_at = None
+        if snapshot.engine.phase != "stopped":  # which one that has just gone still answers
+            self._lost_at = None
         self.renew()
 
     def _change_convoy(self, convoy: ConvoyView) -> None:

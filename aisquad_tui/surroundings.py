@@ -36,6 +36,8 @@ class Terminal:
     """Reached over SSH."""
     multiplexer: str | None = None
     """`tmux`, `screen`, or None."""
+    has_bell: bool = True
+    """Ring, and notify the desktop if the terminal can, when a convoy ends or first fails."""
     shows_cursor: bool = False
     """Keep the real cursor visible, on the selected row, for braille displays."""
 

@@ -11,7 +11,7 @@ _TELLING = ("AI_SQUAD_", "TEXTUAL_", "SSH_", "TMUX", "LC_")
 """Beginnings of variables that tell of the terminal, the locale or the operator's wishes."""
 _TELLING_NAMES = {
     "COLORFGBG", "COLORTERM", "COLUMNS", "ESCDELAY", "FORCE_COLOR", "LANG", "LANGUAGE", "LINES",
-    "NO_COLOR", "STY", "TERM", "TERM_PROGRAM",
+    "NO_COLOR", "STY", "TERM", "TERM_PROGRAM", "XDG_CONFIG_HOME", "XDG_STATE_HOME",
 }  # fmt: skip
 for _name in list(os.environ):
     if _name in _TELLING_NAMES or _name.startswith(_TELLING):

@@ -11,7 +11,7 @@ import asyncio
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from aisquad_core.api import (
     ConvoyView,
@@ -88,7 +88,7 @@ class FakeEngine:
         )
         self._reader = FakeReader(self._work, pid=pid)
 
-    async def __aenter__(self) -> FakeEngine:
+    async def __aenter__(self) -> Self:
         """Begin; operations can be launched from now on."""
         await self._work.__aenter__()
         return self

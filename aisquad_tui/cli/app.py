@@ -9,16 +9,23 @@ import typer
 from aisquad_core.version import __version__
 from aisquad_tui.cli import options  # noqa: TC001  # typer reads the annotations
 from aisquad_tui.cli.config import config
+from aisquad_tui.cli.down import down
 from aisquad_tui.cli.entry import is_convoy_file
 from aisquad_tui.cli.init import init
 from aisquad_tui.cli.items import items
+from aisquad_tui.cli.launch import launch
 from aisquad_tui.cli.logs import logs
 from aisquad_tui.cli.ls import ls
 from aisquad_tui.cli.opening import demo, open_alone, open_file
+from aisquad_tui.cli.parallelism import parallelism
 from aisquad_tui.cli.retry import retry
 from aisquad_tui.cli.run import run
 from aisquad_tui.cli.status import status
+from aisquad_tui.cli.steer import cancel, pause, resume
 from aisquad_tui.cli.terminal import ColorChoice
+from aisquad_tui.cli.trust import trust
+from aisquad_tui.cli.up import up
+from aisquad_tui.cli.wait import wait
 from aisquad_tui.cli.why import why
 
 if TYPE_CHECKING:
@@ -38,6 +45,14 @@ _VERBS: Sequence[tuple[Callable[..., None], str]] = (
         "aisquad run --each 'gzip -9 {}' *.log\n"
         "git ls-files -z '*.py' | aisquad run -0 --each 'ruff check {}' --parallelism 4\n"
         "aisquad run --resume nightly-k3f9",
+    ),
+    (up, "aisquad up\naisquad up --foreground --on-term detach"),
+    (down, "aisquad down\naisquad down --now\naisquad down --detach && aisquad up"),
+    (
+        launch,
+        "aisquad launch nightly.toml\n"
+        "aisquad launch --each 'gzip -9 {}' *.log\n"
+        "aisquad wait $(aisquad launch nightly.toml) --timeout 2h",
     ),
     (ls, "aisquad ls\naisquad ls --watch\naisquad ls --json | jq -r '.[0].id'"),
     (
@@ -60,8 +75,23 @@ _VERBS: Sequence[tuple[Callable[..., None], str]] = (
         "aisquad retry --convoy nightly-k3f9 --status failed,lost --yes\n"
         "aisquad items --status failed --json | jq -r '.[].id' | aisquad retry - --yes",
     ),
+    (
+        cancel,
+        "aisquad cancel fix-api-017\n"
+        "aisquad cancel --convoy nightly-k3f9 --yes\n"
+        "aisquad cancel --status running --agent reviewer --kill --yes",
+    ),
+    (pause, "aisquad pause nightly-k3f9"),
+    (resume, "aisquad resume nightly-k3f9"),
+    (parallelism, "aisquad parallelism 8\naisquad parallelism auto"),
+    (
+        wait,
+        "aisquad wait nightly-k3f9\n"
+        "aisquad wait nightly-k3f9 weekly-b2x1 --any --timeout 30m; echo $?",
+    ),
     (status, "aisquad status\naisquad status --watch"),
     (config, "aisquad config\nAI_SQUAD_MAX_PARALLELISM=8 aisquad config"),
+    (trust, "aisquad trust\naisquad trust ../cloned --yes"),
 )
 """Each verb with its examples."""
 
@@ -94,12 +124,13 @@ def _show_version(is_asked: bool) -> None:
     "  aisquad init                  write a first convoy\n"
     "  aisquad run starter.toml      run it without the screen\n\n"
     "\b\nExit status: 0 all completed, 1 some failed, 2 bad input, 3 no engine, 4 not found,\n"
-    "130 interrupted.",
+    "124 wait timed out, 130 interrupted.",
 )
 def root(
     ctx: typer.Context,
     state: options.State = None,
     color: options.Color = ColorChoice.AUTO,
+    is_embedded: options.Embedded = False,
     is_version: Annotated[
         bool,
         typer.Option(
@@ -112,8 +143,12 @@ def root(
     Alone it opens the screen: watch, launch and cancel convoys. With FILE it launches that one.
     """
     if ctx.invoked_subcommand is None:
-        open_alone(state, color)
-    defaults = {"color": color.value, **({} if state is None else {"state": str(state)})}
+        open_alone(state, color, is_embedded)
+    defaults: dict[str, object] = {"color": color.value}
+    if state is not None:
+        defaults["state"] = str(state)
+    if ctx.invoked_subcommand == "open":
+        defaults["is_embedded"] = is_embedded
     ctx.default_map = {ctx.invoked_subcommand: defaults}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aisquad_core.api import ItemFilter, ItemSort
 from aisquad_core.clock import SystemClock
+from aisquad_core.errors import InputError, NoEngineError
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey
 from aisquad_core.sanitise import one_line
 from aisquad_tui.cli import session
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from aisquad_core.api import ConvoyView, EngineAPI, ItemView
     from aisquad_core.connect import WorkReader
     from aisquad_core.settings import Settings
+    from aisquad_tui.cli.progress import Progress
     from aisquad_tui.cli.terminal import Stream, Terminal
 
 Begin = Callable[["EngineAPI"], Awaitable[Sequence[str]]]
@@ -48,39 +50,62 @@ async def attend(
     *,
     terminal: Terminal,
     parallelism: int | None = None,
+    own_flags: Sequence[str] = (),
     is_quiet: bool = False,
     is_json: bool = False,
 ) -> int:
-    """Run convoys to their end in this process and return the exit status.
+    """See convoys to their end, in this process or in the engine that runs; return the status.
 
     Args:
-        settings: Those of the engine.
+        settings: Those of an engine in this process.
         begin: What to do once the engine runs.
         terminal: Where to show it.
         parallelism: Pinned for this run; None: as the engine decides.
+        own_flags: Other flags that were given and need an engine in this process.
         is_quiet: Show no progress.
         is_json: Write events and the end as JSON, an object a line.
+
+    Raises:
+        InputError: The engine that runs has limits of its own, and flags ask for others.
+        NoEngineError: The engine went away before the convoys ended.
     """
     clock = SystemClock()
     reporter = make_reporter(terminal, clock, is_quiet=is_quiet, is_json=is_json)
-    async with session.open_engine(settings) as api:
+    async with session.open_engine(settings) as reached:
+        api, is_client = reached.api, reached.pid is not None
+        if is_client:
+            flags = own_flags if parallelism is None else ("--parallelism", *own_flags)
+            _refuse_own(flags, reached.pid)
 
         async def begin_pinned() -> Sequence[str]:
             if parallelism is not None:
                 await api.set_parallelism(parallelism)
             return await begin(api)
 
-        foreground = Foreground(api, reporter, clock=clock, grace_s=settings.grace_s)
+        foreground = Foreground(
+            api, reporter, clock=clock, grace_s=settings.grace_s, is_client=is_client
+        )
         await foreground.run(begin_pinned)
     progress = foreground.progress
-    if others := [
-        convoy for convoy in progress.others if convoy.counts.ended < convoy.counts.total
-    ]:
-        names = ", ".join(one_line(convoy.id) for convoy in others)
-        terminal.say(
-            f"Not ended earlier, and left as they are: {names} (`aisquad run --resume ID`)"
+    if not is_client:
+        _tell_others(progress, terminal)
+    if foreground.is_engine_gone:
+        raise NoEngineError(
+            "the engine went away before the convoy ended; `aisquad up` goes on with it"
         )
-    ids = [convoy.id for convoy in progress.convoys]
+    return await _sum_up(settings, foreground, terminal, is_client=is_client, is_json=is_json)
+
+
+async def _sum_up(
+    settings: Settings,
+    foreground: Foreground,
+    terminal: Terminal,
+    *,
+    is_client: bool,
+    is_json: bool,
+) -> Status:
+    """Tell how the convoys ended, as it is committed, and return the exit status."""
+    ids = [convoy.id for convoy in foreground.progress.convoys]
     async with session.open_reader(settings) as reader:
         convoys = [convoy for convoy in await reader.convoys() if convoy.id in ids]
         status = _status(convoys, is_interrupted=foreground.is_interrupted)
@@ -91,11 +116,30 @@ async def attend(
         else:
             for convoy in convoys:
                 await _summarise(convoy, reader, terminal.out)
-    if foreground.is_interrupted:
+    if foreground.is_interrupted and not is_client:
         for convoy in convoys:
             if not convoy.status.is_final:
                 _say_resume(convoy, terminal)
     return status
+
+
+def _refuse_own(flags: Sequence[str], pid: int | None) -> None:
+    """Refuse flags that would need an engine of one's own."""
+    if flags:
+        raise InputError(
+            f"{', '.join(flags)}: an engine runs here already (pid {pid}), and its limits hold; "
+            "leave it out, or pin how much runs with `aisquad parallelism N`"
+        )
+
+
+def _tell_others(progress: Progress, terminal: Terminal) -> None:
+    """Name the convoys of earlier engines that this one did not go on with."""
+    others = [each for each in progress.others if each.counts.ended < each.counts.total]
+    if others:
+        names = ", ".join(one_line(convoy.id) for convoy in others)
+        terminal.say(
+            f"Not ended earlier, and left as they are: {names} (`aisquad run --resume ID`)"
+        )
 
 
 def _status(convoys: Sequence[ConvoyView], *, is_interrupted: bool) -> Status:

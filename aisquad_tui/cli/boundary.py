@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from aisquad_core.errors import (
     AISquadError,
     EngineRunningError,
+    EngineStoppedError,
     InputError,
     NoEngineError,
     NotFoundError,
@@ -52,6 +53,7 @@ _STATUSES: tuple[tuple[type[Exception], Status], ...] = (
     (NotFoundError, Status.NOT_FOUND),
     (NoEngineError, Status.NO_ENGINE),
     (EngineRunningError, Status.NO_ENGINE),
+    (EngineStoppedError, Status.NO_ENGINE),
     (TimeoutError, Status.TIMED_OUT),
 )
 _HINTS: tuple[tuple[type[Exception], str], ...] = (

@@ -48,7 +48,7 @@ def _complete(
         state = ctx.parent.params.get("state")
 
     async def read() -> list[str]:
-        async with session.open_reader(session.load_settings(state)) as reader:
+        async with session.open_reader(session.load_settings(state, is_silent=True)) as reader:
             return await ids(reader)
 
     try:

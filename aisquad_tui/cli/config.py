@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aisquad_core.sanitise import one_line
@@ -14,9 +15,12 @@ from aisquad_tui.cli.table import Cell, Column, Table
 from aisquad_tui.cli.terminal import ColorChoice, Ink, open_terminal
 
 if TYPE_CHECKING:
-    from aisquad_core.settings import AgentProfile
+    from aisquad_core.settings import AgentProfile, SettingRow, Untrusted
     from aisquad_tui.cli.shapes import Json
+    from aisquad_tui.cli.terminal import Terminal
 
+_NOT_TRUSTED = "(not trusted)"
+_MOST_CHARACTERS = 1_000
 _SETTINGS = (
     Column(title="SETTING"),
     Column(title="VALUE", floor=12),
@@ -47,13 +51,15 @@ def config(
     terminal = open_terminal(color=color)
 
     def show_config() -> int:
-        settings = session.load_settings(state)
-        rows = session.describe(settings)
-        agents = list(settings.agents.values())
+        settings = session.load_settings(state, is_silent=True)
+        rows = [_told(row, settings.untrusted) for row in session.describe(settings)]
+        agents = [_told_agent(it, settings.untrusted) for it in settings.agents.values()]
         out = terminal.out
         if as_json:
             shapes: list[Json] = [record(row) for row in rows]
-            out.line(document({"settings": shapes, "agents": [_shape(it) for it in agents]}))
+            untrusted = None if settings.untrusted is None else record(settings.untrusted)
+            found: list[Json] = [_shape(it) for it in agents]
+            out.line(document({"settings": shapes, "agents": found, "untrusted": untrusted}))
             return Status.OK
         lines = Table(_SETTINGS, out).lines(
             [
@@ -69,9 +75,41 @@ def config(
         lines += ["", *Table(_AGENTS, out).lines([_row(it) for it in agents])]
         for line in lines:
             out.line(line)
+        if settings.untrusted is not None:
+            out.file.flush()
+            _say_untrusted(settings.untrusted, terminal)
         return Status.OK
 
     conclude(show_config)
+
+
+def _told(row: SettingRow, untrusted: Untrusted | None) -> SettingRow:
+    """Return a setting that says so if a file that is not trusted has another value for it."""
+    if untrusted is None or row.name not in untrusted.held_back:
+        return row
+    return replace(row, source=f"{row.source}; {untrusted.path.name} {_NOT_TRUSTED}")
+
+
+def _told_agent(agent: AgentProfile, untrusted: Untrusted | None) -> AgentProfile:
+    """Return an agent that says so if some of it does not hold."""
+    keys = () if untrusted is None else untrusted.held_back
+    if not any(key.rpartition(".")[0] == f"agents.{agent.name}" for key in keys):
+        return agent
+    return replace(agent, source=f"{agent.source} {_NOT_TRUSTED}")
+
+
+def _say_untrusted(untrusted: Untrusted, terminal: Terminal) -> None:
+    """Tell what does not hold, and how it would."""
+    path = one_line(str(untrusted.path))
+    keys = one_line(", ".join(untrusted.held_back), _MOST_CHARACTERS)
+    terminal.say(f"{path} is not trusted: {keys} of it {_verb(untrusted)} not hold")
+    if untrusted.remark is not None:
+        terminal.say(one_line(untrusted.remark, _MOST_CHARACTERS))
+    terminal.say("`aisquad trust` shows what it would run, and asks")
+
+
+def _verb(untrusted: Untrusted) -> str:
+    return "does" if len(untrusted.held_back) == 1 else "do"
 
 
 def found_program(agent: AgentProfile) -> str | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DEMO = "demo"
 _FILE_ENDINGS = (".toml", ".yaml", ".yml", ".json")
 _STATE = "--state"
+_EMBEDDED = "--embedded"
 _COMPLETION = "_AISQUAD_COMPLETE"
 """Set by a shell that asks what could be typed next."""
 
@@ -37,8 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if split is not None:
         from aisquad_tui.cli.screen import open_screen  # noqa: PLC0415  # each path has its own
 
-        state, target = split
-        return open_screen(target if target != DEMO else None, state=state, is_demo=target == DEMO)
+        state, target, is_embedded = split
+        return open_screen(
+            target if target != DEMO else None,
+            state=state,
+            is_demo=target == DEMO,
+            is_embedded=is_embedded,
+        )
     from aisquad_tui.cli.app import run_verbs  # noqa: PLC0415  # imports
 
     return run_verbs(given)
@@ -50,22 +56,28 @@ def is_convoy_file(word: str) -> bool:
     return not is_flag and (os.sep in word or word.lower().endswith(_FILE_ENDINGS))
 
 
-def _split(given: Sequence[str]) -> tuple[Path | None, str | None] | None:
-    """Return state folder and target of a call that opens the screen; None: leave it to Typer."""
-    state, targets, rest = None, [], list(given)
+def _split(given: Sequence[str]) -> tuple[Path | None, str | None, bool] | None:
+    """Return state folder and target of a call that opens the screen, and whether it is embedded.
+
+    Returns:
+        None: Leave it to Typer.
+    """
+    state, targets, is_embedded, rest = None, [], False, list(given)
     while rest:
         word = rest.pop(0)
         if word == _STATE and rest:
             state = rest.pop(0)
         elif word.startswith(f"{_STATE}="):
             state = word.partition("=")[2]
+        elif word == _EMBEDDED:
+            is_embedded = True
         elif word == DEMO or is_convoy_file(word):
             targets.append(word)
         else:
             return None
     if len(targets) > 1 or state == "":
         return None
-    return None if state is None else Path(state), targets[0] if targets else None
+    return None if state is None else Path(state), targets[0] if targets else None, is_embedded
 
 
 def _let_everything_through(stream: TextIO) -> None:

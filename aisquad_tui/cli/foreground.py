@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from aisquad_core.api import StopMode
 from aisquad_core.errors import AISquadError, EngineStoppedError
 from aisquad_core.model import ItemKey
+from aisquad_core.sanitise import one_line
 from aisquad_tui.cli.boundary import silence_terminals
 from aisquad_tui.cli.progress import Progress
 from aisquad_tui.formatting import duration
@@ -33,23 +34,52 @@ class Foreground:
 
     The first SIGINT or SIGTERM ends what runs within the grace period and keeps the rest for
     `--resume`, the next one kills. SIGHUP (unless ignored, as under nohup) leaves operations
-    running for the next engine.
+    running for the next engine. An engine that lives in another process is left alone: a signal
+    ends only the watching.
+
+    What others launch in an engine of this process is waited for, too, since it ends with it.
+
+    Args:
+        api: The engine.
+        reporter: Shows how it stands.
+        clock: Tells when to show it.
+        grace_s: Seconds between asking an operation to end and killing it.
+        is_client: Whether the engine lives in another process.
     """
 
-    def __init__(self, api: EngineAPI, reporter: Reporter, *, clock: Clock, grace_s: float) -> None:
+    def __init__(
+        self,
+        api: EngineAPI,
+        reporter: Reporter,
+        *,
+        clock: Clock,
+        grace_s: float,
+        is_client: bool = False,
+    ) -> None:
         self._api = api
         self._reporter = reporter
         self._clock = clock
         self._grace_s = grace_s
+        self._is_client = is_client
         self._stops: list[StopMode] = []
+        self._following: asyncio.Task[None] | None = None
+        self._is_left = False
+        self._has_ended = False
+        self._is_held_up = False
         self._begun = asyncio.Event()
         self._failures: asyncio.Queue[ItemView] = asyncio.Queue(_MOST_TAILS_WAITING)
         self.progress = Progress()
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether a signal ended the run before its convoys had ended."""
-        return bool(self._stops) and not self.progress.is_over()
+        """Whether a signal, or whoever stopped the engine, came before the convoys' end."""
+        is_cut = bool(self._stops) or self._is_left or self._has_ended
+        return is_cut and not self.progress.is_over()
+
+    @property
+    def is_engine_gone(self) -> bool:
+        """Whether an engine in another process ended before the convoys did."""
+        return self._is_client and self._has_ended and not self.progress.is_over()
 
     async def run(self, begin: Callable[[], Awaitable[Sequence[str]]]) -> None:
         """Begin, and return when the convoys have ended or a signal has stopped the engine.
@@ -60,9 +90,11 @@ class Foreground:
         async with asyncio.TaskGroup() as group:
             with self._signals(group):
                 tasks = [group.create_task(self._tick()), group.create_task(self._tell_failures())]
+                self._following = group.create_task(self._follow(begin))
                 try:
-                    await self._follow(begin)
-                    await self._failures.join()
+                    await asyncio.wait([self._following])
+                    if not self._is_left:
+                        await self._failures.join()
                 finally:
                     for task in tasks:
                         task.cancel()
@@ -77,7 +109,7 @@ class Foreground:
                 self._show(lambda: self._reporter.begin(self.progress))
                 self._show(lambda: self._reporter.event(snapshot))
                 self._begun.set()
-                if self.progress.is_over():
+                if self._is_done():
                     return
                 async for event in events:
                     failed = self.progress.apply(event)
@@ -85,11 +117,28 @@ class Foreground:
                         self._show(lambda: self._reporter.event(event))  # noqa: B023  # called at once
                     if failed is not None:
                         self._take_failure(failed)
-                    if self.progress.is_over():
+                    if self._is_done():
                         return
+                self._has_ended = True
         except EngineStoppedError:
-            if not self._stops:
+            self._has_ended = True
+            if not (self._stops or self._begun.is_set()):
                 raise
+
+    def _is_done(self) -> bool:
+        """Tell whether there is nothing left to wait for."""
+        if not self.progress.is_over():
+            return False
+        guests = () if self._is_client else self.progress.guests
+        if guests and not self._is_held_up:
+            self._is_held_up = True
+            names = ", ".join(one_line(convoy.id) for convoy in guests)
+            self._show(
+                lambda: self._reporter.say(
+                    f"waiting for what was launched here from elsewhere, too: {names}"
+                )
+            )
+        return not guests
 
     def _take_failure(self, item: ItemView) -> None:
         try:
@@ -125,6 +174,9 @@ class Foreground:
     @contextmanager
     def _signals(self, group: asyncio.TaskGroup) -> Iterator[None]:
         def on(signum: int) -> None:
+            if self._is_client:
+                self._leave(signum)
+                return
             mode = StopMode.DETACH if signum == signal.SIGHUP else self._next_mode()
             if mode in self._stops:
                 return
@@ -143,6 +195,23 @@ class Foreground:
         finally:
             for signum in signums:
                 loop.remove_signal_handler(signum)
+
+    def _leave(self, signum: int) -> None:
+        """Watch no longer; the engine and its convoys go on."""
+        if self._is_left or self._following is None:
+            return
+        self._is_left = True
+        if signum == signal.SIGHUP:
+            silence_terminals()
+        ids = " ".join(one_line(convoy.id) for convoy in self.progress.convoys)
+        if ids:
+            ends = " ".join(f"--convoy {one_line(each.id)}" for each in self.progress.convoys)
+            self._show(
+                lambda: self._reporter.say(
+                    f"{ids} goes on in the engine; `aisquad cancel {ends}` ends it"
+                )
+            )
+        self._following.cancel()
 
     def _next_mode(self) -> StopMode:
         return StopMode.KILL if StopMode.INTERRUPT in self._stops else StopMode.INTERRUPT

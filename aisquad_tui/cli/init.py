@@ -106,7 +106,7 @@ def init(
     terminal = open_terminal(color=color)
 
     def write_files() -> int:
-        settings = session.load_settings(None)
+        settings = session.load_settings(None, is_silent=True)
         agents = [agent for agent in settings.agents.values() if found_program(agent)]
         contents = {
             SETTINGS_FILE: settings_text(session.describe(session.default_settings()), agents),

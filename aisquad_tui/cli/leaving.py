@@ -1,4 +1,4 @@
-"""How the screen ends: by a key or a signal, and then the embedded engine in order."""
+"""How the screen ends: by a key or a signal, and then an embedded engine in order."""
 
 from __future__ import annotations
 

@@ -127,12 +127,13 @@ class Log:
             return end
         while position > 0:
             start = max(0, position - _CHUNK_BYTES)
-            data = (await self._read(start, position - start)).data
+            chunk = await self._read(start, position - start)
+            data = chunk.data if chunk.offset < position else b""  # else: left out of a long log
             stop = len(data) - (position == end and data.endswith(b"\n"))
             while (found := data.rfind(b"\n", 0, stop)) >= 0:
                 lines -= 1
                 if lines == 0:
-                    return start + found + 1
+                    return chunk.offset + found + 1
                 stop = found
             position = start
         return 0

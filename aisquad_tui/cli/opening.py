@@ -30,17 +30,19 @@ def open_file(
     *,
     state: options.State = None,
     color: options.Color = ColorChoice.AUTO,
+    is_embedded: options.Embedded = False,
 ) -> None:
     """Open the screen and launch a convoy file."""
-    _open(file, state, color)
+    _open(file, state, color, is_embedded)
 
 
-def open_alone(state: Path | None, color: ColorChoice) -> NoReturn:
+def open_alone(state: Path | None, color: ColorChoice, is_embedded: bool) -> NoReturn:
     """Open the screen of this project."""
-    _open(None, state, color)
+    _open(None, state, color, is_embedded)
 
 
-def _open(file: str | None, state: Path | None, color: ColorChoice) -> NoReturn:
+def _open(file: str | None, state: Path | None, color: ColorChoice, is_embedded: bool) -> NoReturn:
     from aisquad_tui.cli.screen import open_screen
 
-    raise typer.Exit(open_screen(file, state=state, has_color=color is not ColorChoice.NEVER))
+    has_color = color is not ColorChoice.NEVER
+    raise typer.Exit(open_screen(file, state=state, has_color=has_color, is_embedded=is_embedded))

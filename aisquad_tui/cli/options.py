@@ -9,6 +9,7 @@ import typer
 
 from aisquad_core.model import WorkStatus
 from aisquad_tui.cli.completion import complete_convoys, complete_items
+from aisquad_tui.cli.request import FileFormat
 from aisquad_tui.cli.terminal import ColorChoice
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ State = Annotated[
     ),
 ]
 Color = Annotated[ColorChoice, typer.Option("--color", help="Colours in the output.")]
+Embedded = Annotated[
+    bool,
+    typer.Option("--embedded", help="Open the screen with an engine of its own that ends with it."),
+]
 Utc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of local time.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Watch = Annotated[
@@ -68,6 +73,52 @@ Item = Annotated[
         help="A work item: ID (of the newest convoy that has it) or CONVOY/ID; prefixes do.",
         autocompletion=complete_items,
     ),
+]
+Convoy = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONVOY", help="A convoy (a unique prefix does).", autocompletion=complete_convoys
+    ),
+]
+IsSure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE | INPUT...",
+        help="A convoy file (- is standard input, with --format), or the inputs of --each.",
+        show_default=False,
+    ),
+]
+Each = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CMD",
+        help="Run this once for each INPUT, put in place of {}; without INPUT, for each line "
+        "of standard input.",
+    ),
+]
+IsNul = Annotated[bool, typer.Option("-0", "--null", help="Inputs on standard input end in NUL.")]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="With --each: the convoy's name.")]
+Agent = Annotated[
+    str | None,
+    typer.Option(metavar="AGENT", help="With --each: whose limits hold. [default: shell]"),
+]
+Retries = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="With --each: tries after a failure.")
+]
+Timeout = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="With --each: limit of one attempt (90s, 30m, 2h)."),
+]
+IsFirstFailureLast = Annotated[
+    bool, typer.Option("--stop-on-first-failure", help="With --each: start nothing after one.")
+]
+Format = Annotated[
+    FileFormat | None, typer.Option(help="How FILE is written. [default: its name tells]")
+]
+IsDry = Annotated[
+    bool, typer.Option("--dry-run", help="Show every operation and limit; start nothing.")
 ]
 
 

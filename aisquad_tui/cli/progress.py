@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aisquad_core.api import ConvoyChanged, EngineState, ItemChanged, Resized, Sampled, Snapshot
-from aisquad_core.model import FAILURE_STATUSES
+from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus
 from aisquad_core.sanitise import one_line
 from aisquad_tui.cli.terminal import CONVOY_INKS, Ink
 from aisquad_tui.formatting import (
@@ -58,6 +58,15 @@ class Progress:
             convoy
             for id, convoy in self._convoys.items()
             if id not in self._ids and not convoy.status.is_final
+        )
+
+    @property
+    def guests(self) -> tuple[ConvoyView, ...]:
+        """Those of the others that the engine works on, and would go on with."""
+        return tuple(
+            convoy
+            for convoy in self.others
+            if not convoy.is_interrupted and convoy.status is not ConvoyStatus.PAUSED
         )
 
     def is_over(self) -> bool:

@@ -1,4 +1,7 @@
-"""What `run` is asked to run: a convoy file, a command with inputs, or a convoy to go on with."""
+"""What `run` and `launch` are asked to run: a convoy file, or a command with inputs.
+
+`run` goes on with an interrupted convoy, too.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +54,13 @@ class AdHoc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The arguments of `run` that say what to run."""
+    """The arguments that say what to run."""
 
     targets: tuple[str, ...]
-    resume: str | None
+    resume: str | None = None
     is_dry: bool
+    can_resume: bool = True
+    """Whether the verb has `--resume`."""
     format: FileFormat | None
     """How the file is written; None: its name tells."""
     ad_hoc: AdHoc
@@ -77,9 +82,10 @@ class Request:
                     param_hint=f"'{given[0]}'",
                 )
             if self.resume is None and len(self.targets) != 1:
-                raise typer.BadParameter(
-                    "give one convoy file, --each CMD, or --resume CONVOY", param_hint="FILE"
-                )
+                ways = "one convoy file, --each CMD, or --resume CONVOY"
+                if not self.can_resume:
+                    ways = "one convoy file or --each CMD"
+                raise typer.BadParameter(f"give {ways}", param_hint="FILE")
         elif not self.targets and sys.stdin.isatty():
             raise typer.BadParameter(
                 "give inputs as arguments, or by a pipe, one a line", param_hint="INPUT"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aisquad_core.errors import InputError, NotFoundError
-from aisquad_core.model import ItemKey, WorkStatus
+from aisquad_core.model import WorkStatus
 from aisquad_core.sanitise import one_line
 from aisquad_tui.cli import options, session
+from aisquad_tui.cli.asking import is_confirmed, item_lines, key_of, show_items
 from aisquad_tui.cli.attend import attend
 from aisquad_tui.cli.boundary import Status, conclude
 from aisquad_tui.cli.selection import read_words, select
-from aisquad_tui.cli.shapes import document, record
 from aisquad_tui.cli.terminal import ColorChoice, open_terminal
 from aisquad_tui.formatting import plural
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 _RETRIED = (WorkStatus.FAILED, WorkStatus.LOST, WorkStatus.CANCELLED)
 """What a selection without `--status` and without ids means."""
-_MOST_NAMED = 10
 
 
 def retry(
@@ -36,7 +34,7 @@ def retry(
     statuses: options.Statuses = None,
     convoys: options.Convoys = None,
     agents: options.Agents = None,
-    is_sure: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    is_sure: options.IsSure = False,
     is_dry: Annotated[
         bool, typer.Option("--dry-run", help="Show what would run again; start nothing.")
     ] = False,
@@ -63,7 +61,7 @@ def retry(
         )
 
     async def retry_items() -> int:
-        settings = session.load_settings(state)
+        settings = session.load_settings(state, needs_trust=not is_dry)
         async with session.open_reader(settings) as reader:
             chosen = await select(
                 reader,
@@ -75,7 +73,7 @@ def retry(
         if not chosen:
             raise NotFoundError("no work item fits the selection")
         if is_dry:
-            _show(chosen, terminal, is_json=as_json)
+            show_items(chosen, terminal, is_json=as_json)
             return Status.OK
         if not is_sure and not _is_confirmed(chosen, terminal):
             terminal.say("Nothing was changed.")
@@ -101,19 +99,6 @@ def retry(
     conclude(retry_items)
 
 
-def key_of(item: ItemView) -> ItemKey:
-    """Return the item's name across convoys."""
-    return ItemKey(item.convoy_id, item.id)
-
-
-def _show(chosen: Sequence[ItemView], terminal: Terminal, *, is_json: bool) -> None:
-    if is_json:
-        terminal.out.line(document([record(item) for item in chosen]))
-        return
-    for item in chosen:
-        terminal.out.line(f"{one_line(str(key_of(item)))}  {item.status.word}")
-
-
 def _is_confirmed(chosen: Sequence[ItemView], terminal: Terminal) -> bool:
     """Ask when there is something to ask.
 
@@ -126,12 +111,4 @@ def _is_confirmed(chosen: Sequence[ItemView], terminal: Terminal) -> bool:
     question = f"Run {plural(len(chosen), 'item')} again"
     if completed:
         question += f", {completed:,} of which completed"
-    if not sys.stdin.isatty() or not terminal.err.is_terminal:
-        raise InputError(f"{question}? Nobody can answer here: --yes says so beforehand")
-    for item in chosen[:_MOST_NAMED]:
-        terminal.say(f"  {one_line(str(key_of(item)))}  {item.status.word}")
-    if len(chosen) > _MOST_NAMED:
-        terminal.say(f"  and {plural(len(chosen) - _MOST_NAMED, 'more', 'more')}")
-    terminal.err.file.write(f"{question}? [y/N] ")
-    terminal.err.file.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    return is_confirmed(question, item_lines(chosen), terminal)

@@ -13,7 +13,7 @@ from aisquad_tui.cli.attend import attend
 from aisquad_tui.cli.boundary import conclude
 from aisquad_tui.cli.completion import complete_convoys
 from aisquad_tui.cli.dry_run import show_plan
-from aisquad_tui.cli.request import AdHoc, FileFormat, Request
+from aisquad_tui.cli.request import AdHoc, Request
 from aisquad_tui.cli.terminal import ColorChoice, open_terminal
 
 if TYPE_CHECKING:
@@ -26,26 +26,10 @@ if TYPE_CHECKING:
 
 
 def run(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FILE | INPUT...",
-            help="A convoy file (- is standard input, with --format), or the inputs of --each.",
-            show_default=False,
-        ),
-    ] = None,
+    targets: options.Targets = None,
     *,
-    each: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CMD",
-            help="Run this once for each INPUT, put in place of {}; without INPUT, for each line "
-            "of standard input.",
-        ),
-    ] = None,
-    is_nul: Annotated[
-        bool, typer.Option("-0", "--null", help="Inputs on standard input end in NUL.")
-    ] = False,
+    each: options.Each = None,
+    is_nul: options.IsNul = False,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -54,23 +38,11 @@ def run(
             autocompletion=complete_convoys,
         ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --each: the convoy's name.")
-    ] = None,
-    agent: Annotated[
-        str | None,
-        typer.Option(metavar="AGENT", help="With --each: whose limits hold. [default: shell]"),
-    ] = None,
-    retries: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="With --each: tries after a failure.")
-    ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="With --each: limit of one attempt (90s, 30m, 2h)."),
-    ] = None,
-    is_first_failure_last: Annotated[
-        bool, typer.Option("--stop-on-first-failure", help="With --each: start nothing after one.")
-    ] = False,
+    name: options.Name = None,
+    agent: options.Agent = None,
+    retries: options.Retries = None,
+    timeout: options.Timeout = None,
+    is_first_failure_last: options.IsFirstFailureLast = False,
     parallelism: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Run N at once, whatever the machine's load."),
@@ -94,12 +66,8 @@ def run(
             help="Time to end after Ctrl-C. [default: 10s]",
         ),
     ] = None,
-    format: Annotated[
-        FileFormat | None, typer.Option(help="How FILE is written. [default: its name tells]")
-    ] = None,
-    is_dry: Annotated[
-        bool, typer.Option("--dry-run", help="Show every operation and limit; start nothing.")
-    ] = False,
+    format: options.Format = None,
+    is_dry: options.IsDry = False,
     is_quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: options.AsJson = False,
     state: options.State = None,
@@ -108,7 +76,8 @@ def run(
     """Run a convoy to its end and show its progress.
 
     Ctrl-C ends what runs and keeps the rest for --resume; once more kills. When the terminal goes
-    away, what runs goes on, and the next engine takes it over.
+    away, what runs goes on, and the next engine takes it over. Beside an engine that runs (`aisquad
+    up`) the convoy is the engine's, and Ctrl-C ends the watching alone.
     """
     terminal = open_terminal(color=color)
     request = Request(
@@ -134,7 +103,7 @@ def run(
             "baseline_parallelism": baseline,
             "grace_seconds": grace,
         }
-        settings = session.load_settings(state, flags)
+        settings = session.load_settings(state, flags, needs_trust=True)
         source = None if resume is not None else request.source()
         if source is not None and is_dry:
             return show_plan(source, settings, terminal, parallelism=parallelism, is_json=as_json)
@@ -148,6 +117,11 @@ def run(
                 await _resume(settings, resume or "") if source is None else _launch(source),
                 terminal=terminal,
                 parallelism=parallelism,
+                own_flags=[
+                    f"--{flag.partition('_')[0]}"
+                    for flag, value in flags.items()
+                    if value is not None
+                ],
                 is_quiet=is_quiet,
                 is_json=as_json,
             )

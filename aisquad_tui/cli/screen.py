@@ -1,4 +1,7 @@
-"""`aisquad`, `aisquad FILE` and `aisquad demo`: the screen, with the engine embedded."""
+"""`aisquad`, `aisquad FILE` and `aisquad demo`: the screen.
+
+It attaches to the engine that serves the state folder; without one it has an engine of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ import sys
 import tempfile
 import traceback
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aisquad_core.clock import SystemClock
+from aisquad_core.errors import EngineRunningError, NoEngineError, StateFolderError
 from aisquad_core.sanitise import one_line
 from aisquad_core.version import __version__
 from aisquad_tui.cli import session, tty
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from aisquad_tui.surroundings import Terminal
 
 _CRASH_LOG = "crash.log"
+_LOOKS, _LOOK_AGAIN_S = 10, 0.1
+"""How often, and after how long, an engine that has just begun is looked for again."""
 _SETTLED_S = 1.5
 """Seconds after which the screen is made of what it will be made of."""
 
@@ -44,6 +50,7 @@ def open_screen(
     state: Path | None = None,
     has_color: bool = True,
     is_demo: bool = False,
+    is_embedded: bool = False,
 ) -> int:
     """Show the screen until the operator leaves.
 
@@ -52,6 +59,7 @@ def open_screen(
         state: The folder that `--state` names.
         has_color: False: draw without colours, whatever the terminal can show.
         is_demo: Work in a throw-away folder, on the demo's convoys.
+        is_embedded: Have an engine of its own, even if another one could be attached to.
 
     Returns:
         The exit status.
@@ -66,7 +74,9 @@ def open_screen(
         def prepare() -> Coroutine[object, object, int]:
             cwd = stack.enter_context(throw_away_project()) if is_demo else Path.cwd()
             files = [str(cwd / name) for name in FILES] if is_demo else [file] if file else []
-            settings = session.load_settings(cwd / ".ai_squad" if is_demo else state)
+            settings = session.load_settings(
+                cwd / ".ai_squad" if is_demo else state, cwd=cwd, needs_trust=bool(files)
+            )
             sources = [session.read_source(name) for name in files]
             for source in sources:
                 session.check(source, settings, str(cwd))
@@ -77,7 +87,8 @@ def open_screen(
             tty.prepare(os.environ, terminal)
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="replace")  # a cell for a character
-            return _show(_Start(settings, terminal, env, cwd, sources, is_demo))
+            is_own = is_embedded or is_demo
+            return _show(_Start(settings, terminal, env, cwd, sources, is_demo, is_own))
 
         return carry_out(prepare)
 
@@ -92,6 +103,8 @@ class _Start:
     cwd: Path
     sources: Sequence[ConvoySource]
     is_demo: bool
+    is_own: bool
+    """Whether the engine must be the screen's own."""
 
     def surroundings(self, engine: EngineAPI) -> Surroundings:
         """Return what the app is told."""
@@ -115,22 +128,53 @@ class _Start:
 
 
 async def _show(start: _Start) -> int:
-    """Open the engine while the app is imported, show the screen, and end the engine in order."""
+    """Open the engine while the app is imported, and show the screen; end its own in order."""
     with ExitStack() as heeding:
         async with AsyncExitStack() as stack:
             async with asyncio.TaskGroup() as tasks:
                 importing = tasks.create_task(asyncio.to_thread(_import_app))
-                engine = await stack.enter_async_context(session.embed_engine(start.settings))
+                engine, is_embedded = await _open_engine(start, stack)
             leaving = Leaving(engine, grace_s=start.settings.grace_s, is_kept=not start.is_demo)
             heeding.enter_context(leaving.heeding_signals())
             with _rare_collections():
-                app = importing.result()(start.surroundings(engine))
+                surroundings = replace(start.surroundings(engine), is_embedded=is_embedded)
+                app = importing.result()(surroundings)
                 await leaving.show(app, has_mouse=start.terminal.has_mouse)
-                await leaving.stop_engine(app.stop_mode)
+                if is_embedded:
+                    await leaving.stop_engine(app.stop_mode)
     if app.fault is not None:
         _tell_crash(app.fault, None if start.is_demo else start.settings.state_dir)
         return Status.FAILED
     return leaving.status or app.return_code or Status.OK
+
+
+async def _open_engine(start: _Start, stack: AsyncExitStack) -> tuple[EngineAPI, bool]:
+    """Attach to the engine that runs, or embed one; return it and whether it is embedded.
+
+    Raises:
+        EngineRunningError: One runs that cannot be attached to, or must not be.
+    """
+    if not start.is_own and (running := await _attach(start, stack)) is not None:
+        return running, False
+    try:
+        return await stack.enter_async_context(session.embed_engine(start.settings)), True
+    except EngineRunningError:
+        for _ in range(0 if start.is_own else _LOOKS):  # it may be about to listen
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            if (running := await _attach(start, stack)) is not None:
+                return running, False
+        raise
+
+
+async def _attach(start: _Start, stack: AsyncExitStack) -> EngineAPI | None:
+    """Attach to the engine that serves the state folder; None: none does."""
+    engine = await asyncio.to_thread(session.attach_engine, start.settings)
+    if engine is None:
+        return None
+    try:
+        return await stack.enter_async_context(engine)
+    except (NoEngineError, StateFolderError):  # an engine of one's own says what is wrong with it
+        return None
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from aisquad_core.api import EngineView
 from aisquad_core.sanitise import one_line
 from aisquad_tui.cli import options, session
 from aisquad_tui.cli.boundary import Status, conclude
@@ -31,10 +32,11 @@ def status(
     terminal = open_terminal(color=color, is_utc=utc)
 
     async def show_status() -> int:
-        async with session.open_reader(session.load_settings(state)) as reader:
+        settings = session.load_settings(state)
+        async with session.open_reader(settings) as reader:
 
             async def read() -> list[str]:
-                engine = await reader.status()
+                engine = await session.view_engine(settings) or await reader.status()
                 if as_json:
                     return [(dump if is_watched else document)(record(engine))]
                 return _lines(engine, terminal)
@@ -45,7 +47,21 @@ def status(
     conclude(show_status)
 
 
-def _lines(engine: EngineStatus, terminal: Terminal) -> list[str]:
+def _troubles(engine: EngineStatus | EngineView) -> list[tuple[str, str]]:
+    """Return what keeps the engine from its work, which only it knows itself."""
+    if not isinstance(engine, EngineView):
+        return []
+    pairs: list[tuple[str, str]] = []
+    if engine.phase != "running":
+        pairs.append(("phase", engine.phase))
+    if engine.trouble is not None:
+        pairs.append(("trouble", one_line(engine.trouble)))
+    if engine.waiting is not None:
+        pairs.append(("waiting", one_line(engine.waiting)))
+    return pairs
+
+
+def _lines(engine: EngineStatus | EngineView, terminal: Terminal) -> list[str]:
     out = terminal.out
     if engine.pid is None:
         head = out.ink("no engine runs", Ink.DIM)
@@ -64,6 +80,7 @@ def _lines(engine: EngineStatus, terminal: Terminal) -> list[str]:
         ]
         if engine.throttle > 0:
             pairs.append(("throttle", f"{engine.throttle:.2f}"))
+        pairs += _troubles(engine)
     pairs += [
         ("work", f"{count(engine.running)} running, {count(engine.queued)} queued"),
         ("state", one_line(engine.state_dir)),

@@ -63,6 +63,7 @@ def look_at(environ: Mapping[str, str], *, encoding: str) -> Terminal:
         has_mouse=_flag(environ, "AI_SQUAD_MOUSE") is not False,
         is_remote=any(environ.get(name) for name in ("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")),
         multiplexer=_multiplexer(environ),
+        has_bell=_flag(environ, "AI_SQUAD_BELL") is not False,
         shows_cursor=_flag(environ, "AI_SQUAD_CURSOR") is True,
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 
-from aisquad_core.errors import EngineStoppedError
+from aisquad_core.errors import AISquadError
 from aisquad_tui.feed import Feed
 from aisquad_tui.filter import FilterError, parse
 from aisquad_tui.keymap import Key, Place, at, bindings
@@ -60,8 +60,9 @@ class DashboardScreen(PanesScreen):
 
     def __init__(self, surroundings: Surroundings, look: Look) -> None:
         super().__init__(surroundings, look)
-        self.tail = LogTail(surroundings.engine, self.log_box)
-        self.feed = Feed(surroundings.engine, self.window, self._rows_came, self._refuse)
+        engine, is_lasting = surroundings.engine, not surroundings.is_embedded
+        self.tail = LogTail(engine, self.log_box, is_lasting=is_lasting)
+        self.feed = Feed(engine, self.window, self._rows_came, self._refuse, is_lasting=is_lasting)
         self._kept_filter = ""
         self._typing: Timer | None = None
         for pane in (self.convoys, self.work):
@@ -144,7 +145,7 @@ class DashboardScreen(PanesScreen):
     async def _retry_failures(self, convoy_id: str) -> None:
         try:
             keys = await keys_of(self.surroundings.engine, failures_of(convoy_id), MOST_MARKS)
-        except EngineStoppedError as error:
+        except AISquadError as error:
             self.show_notice(str(error), is_error=True)
             return
         if keys:
@@ -160,7 +161,7 @@ class DashboardScreen(PanesScreen):
         wanted = self.window.query
         try:
             keys = await keys_of(self.surroundings.engine, wanted, MOST_MARKS)
-        except EngineStoppedError as error:
+        except AISquadError as error:
             self.show_notice(str(error), is_error=True)
             return
         if wanted == self.window.query:

@@ -207,7 +207,8 @@ class PanesScreen(LiveScreen):
             self.work.changed()
 
     def _status(self, cells: int, _: int) -> Sequence[Line]:
-        return [status(self.picture, cells, self.glyphs)]
+        is_lasting = not self.surroundings.is_embedded
+        return [status(self.picture, cells, self.glyphs, is_lasting=is_lasting)]
 
     def _sheet(self, cells: int, rows: int) -> Sequence[Line]:
         if self.arrangement.sentence:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from aisquad_core.api import ItemFilter
-from aisquad_core.errors import EngineStoppedError, NotFoundError
+from aisquad_core.errors import AISquadError, EngineStoppedError, NotFoundError
 from aisquad_core.model import FAILURE_STATUSES, ItemKey
 from aisquad_tui.widgets.side_log import READ_BYTES
 
@@ -25,11 +25,13 @@ class LogTail:
     Args:
         engine: What is read.
         box: Where it is shown.
+        is_lasting: Whether an engine that is gone may come back.
     """
 
-    def __init__(self, engine: ItemReader, box: SideLog) -> None:
+    def __init__(self, engine: ItemReader, box: SideLog, *, is_lasting: bool = False) -> None:
         self._engine = engine
         self._box = box
+        self._is_lasting = is_lasting
         self._key: ItemKey | None = None
         self._wanted = asyncio.Event()
 
@@ -45,7 +47,7 @@ class LogTail:
             self._wanted.set()
 
     async def run(self) -> None:
-        """Read when there is something to read, until the engine stops."""
+        """Read when there is something to read, until the engine stops for good."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -56,9 +58,13 @@ class LogTail:
             try:
                 chunk = await self._engine.log_range(key, offset=-READ_BYTES, length=READ_BYTES)
             except EngineStoppedError:
+                if self._is_lasting:
+                    continue  # its last words stay on display
                 return
             except NotFoundError:  # forgotten by the engine since
                 self._box.show(None, b"")
+                continue
+            except AISquadError:  # the next change asks again
                 continue
             if key == self._key:
                 self._box.show(key, chunk.data, is_cut=chunk.offset > 0)

@@ -48,6 +48,7 @@ def header(
         Piece(line((f"on {one_line(surroundings.host)}", Role.QUIET)), 10, gap=1),
         Piece(line(("demo", Role.WARN) if surroundings.is_demo else ""), 30),
         _state(picture, now, glyphs),
+        *_trying(picture, surroundings),
         *_held(held_since, now),
         *counters(picture.counts),
         *_leaving(picture, surroundings),
@@ -87,6 +88,12 @@ def _state(picture: Picture, now: datetime, glyphs: Glyphs) -> Piece:
         return Piece(line((f"{glyphs.waiting} {engine.phase}", Role.WARN)), 85)
     up = f" up {uptime((now - engine.started_at).total_seconds())}"
     return Piece(line((glyphs.alive, Role.GOOD), up), 50)
+
+
+def _trying(picture: Picture, surroundings: Surroundings) -> list[Piece]:
+    if picture.lost_at is None or surroundings.is_embedded:
+        return []
+    return [Piece(line((", trying again", Role.WARN)), 45, gap=0)]
 
 
 def _held(held_since: datetime | None, now: datetime) -> list[Piece]:

@@ -36,6 +36,11 @@ def wait_of(reason: str) -> str:
 
 def summary(convoy: ConvoyView, glyphs: Glyphs) -> str:
     """Say how an ended convoy ended: `lint-all: 27 done in 14s, 3 failed · n again`."""
+    return f"{ending(convoy)} {glyphs.separator} n again"
+
+
+def ending(convoy: ConvoyView) -> str:
+    """Say how an ended convoy ended: `lint-all: 27 done in 14s, 3 failed`."""
     counts = convoy.counts
     done = f"{count(counts.completed)} done"
     if convoy.started_at and convoy.finished_at:
@@ -48,7 +53,7 @@ def summary(convoy: ConvoyView, glyphs: Glyphs) -> str:
     said = ", ".join([done, *(f"{count(number)} {word}" for number, word in others if number)])
     is_cancelled = convoy.status is ConvoyStatus.CANCELLED
     name = f"{one_line(convoy.name)} cancelled" if is_cancelled else one_line(convoy.name)
-    return f"{name}: {said} {glyphs.separator} n again"
+    return f"{name}: {said}"
 
 
 def failure(failed: int, item: ItemView, glyphs: Glyphs) -> str:

@@ -20,12 +20,20 @@ LEAST_CELLS, LEAST_ROWS = 40, 10
 """Under this there is only a sentence."""
 
 
-def status(picture: Picture, cells: int, glyphs: Glyphs) -> Line:
-    """Return what runs, waits and failed, and how busy the machine is."""
+def status(picture: Picture, cells: int, glyphs: Glyphs, *, is_lasting: bool = False) -> Line:
+    """Return what runs, waits and failed, and how busy the machine is.
+
+    Args:
+        picture: What is known of the engine.
+        cells: How many the line takes.
+        glyphs: The signs of the terminal.
+        is_lasting: Whether an engine that is away is tried for again.
+    """
     engine = picture.engine
     if picture.lost_at is not None:
         since = f" engine away since {picture.lost_at.astimezone():%H:%M:%S}"
-        return fitted(line((since, Role.QUIET)), cells, glyphs)
+        again = ", trying again" if is_lasting else ""
+        return fitted(line((since + again, Role.QUIET)), cells, glyphs)
     if engine is not None and engine.trouble:
         said = f" {glyphs.item[WorkStatus.FAILED]} {one_line(engine.trouble)}"
         return fitted(line((cut_words(said, cells, glyphs.ellipsis), Role.BAD)), cells, glyphs)

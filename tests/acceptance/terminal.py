@@ -17,13 +17,13 @@ import sys
 import termios
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pyte
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 AISQUAD = (sys.executable, "-m", "aisquad_tui.cli")
 BOUND_S = 60.0
@@ -41,6 +41,7 @@ def minimal_env(home: Path, **more: str) -> dict[str, str]:
     """Return an environment that owes nothing to the one of the tests."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
+        "PYTHONPATH": str(Path(__file__).parents[2]),  # what is tested, wherever it is checked out
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",

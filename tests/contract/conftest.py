@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from aisquad_core.attached import AttachedEngine
 from aisquad_core.client import SocketEngine
 from aisquad_core.daemon import Server
 from aisquad_core.embedded import EmbeddedEngine
 from aisquad_core.engine import Engine
+from aisquad_core.errors import EngineStoppedError
 from aisquad_core.model import ItemKey, WorkStatus
 from aisquad_core.settings import Settings
 from aisquad_core.spec import SpecFormat, SpecSource
@@ -77,17 +79,19 @@ class World:
         return (await self.during(self.api.wait([convoy_id])))[0]
 
     async def reached(self, convoy_id: str, item_id: str, *statuses: WorkStatus) -> ItemView:
-        """Return an item as soon as it is seen with one of the statuses."""
+        """Return an item as soon as it is seen with one of the statuses.
 
-        async def watch() -> ItemView:
-            async with self.api.subscribe() as stream:
-                async for _ in stream:
-                    view = await self.view(convoy_id, item_id)
-                    if view.status in statuses:
-                        return view
-            raise AssertionError(f"{item_id} never became {statuses}")
+        Time passes only while there are no news, so that a short one is not missed.
+        """
+        async with asyncio.timeout(BOUND_S), self.api.subscribe() as stream:
 
-        return await self.during(watch())
+            async def take() -> Snapshot | Event | None:
+                return await anext(stream, None)
+
+            while (view := await self.view(convoy_id, item_id)).status not in statuses:
+                if await self.during(take()) is None:
+                    raise AssertionError(f"{item_id} never became {statuses}")
+        return view
 
     async def view(self, convoy_id: str, item_id: str) -> ItemView:
         """Return an item as it is."""
@@ -167,16 +171,35 @@ async def _across_a_socket(api: EngineAPI, folder: Path) -> AsyncIterator[Engine
         yield client
 
 
+def _step_of(engine: FakeEngine, api: EngineAPI) -> Callable[[], Awaitable[None]]:
+    """Return what moves the clock on no faster than who looks on through the socket can follow."""
+
+    async def step() -> None:
+        await engine.clock.advance(STEP_S)
+        with suppress(EngineStoppedError):
+            await api.snapshot()
+
+    return step
+
+
 @asynccontextmanager
 async def _socket_fake(folder: Path) -> AsyncIterator[World]:
     async with FakeEngine() as engine, _across_a_socket(engine, folder) as api:
-        yield World(api, str(folder), step=lambda: engine.clock.advance(STEP_S))
+        yield World(api, str(folder), step=_step_of(engine, api))
 
 
 @asynccontextmanager
 async def _socket_real(folder: Path) -> AsyncIterator[World]:
     async with _engine(folder) as engine, _across_a_socket(engine, folder) as api:
         yield World(api, str(folder))
+
+
+@asynccontextmanager
+async def _attached_fake(folder: Path) -> AsyncIterator[World]:
+    state_dir = folder / "state"
+    state_dir.mkdir(mode=0o700)
+    async with FakeEngine() as engine, Server(engine, state_dir), AttachedEngine(state_dir) as api:
+        yield World(api, str(folder), step=_step_of(engine, api))
 
 
 WORLDS: dict[str, Callable[[Path], AbstractAsyncContextManager[World]]] = {
@@ -186,10 +209,17 @@ WORLDS: dict[str, Callable[[Path], AbstractAsyncContextManager[World]]] = {
     "embedded real": _embedded_real,
     "socket fake": _socket_fake,
     "socket real": _socket_real,
+    "attached fake": _attached_fake,
 }
 
 
-@pytest.fixture(params=WORLDS)
+_SLOW = {"embedded real", "socket real", "attached fake"}
+"""Worlds that differ from a quicker one only in the way that calls take."""
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow if name in _SLOW else ()) for name in WORLDS]
+)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     async with WORLDS[request.param](tmp_path) as made:
         yield made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -139,7 +139,7 @@ def test_a_failure_while_no_loop_waits_is_told_when_it_is_left(inside: Inside) -
 
 async def test_an_engine_that_cannot_be_entered_raises_its_own_error(tmp_path: Path) -> None:
     class Refusing(FakeEngine):
-        async def __aenter__(self) -> FakeEngine:
+        async def __aenter__(self) -> Self:
             raise EngineRunningError(tmp_path, 123)
 
     with pytest.raises(EngineRunningError, match="123"):

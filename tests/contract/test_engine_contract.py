@@ -677,7 +677,7 @@ async def test_a_drain_can_be_hastened_and_read_from(world: World) -> None:
         with pytest.raises(EngineStoppedError):
             await world.launch(op("late"))
         await world.during(world.api.stop(StopMode.KILL))
-        await world.during(draining)
+        await draining
         news = await world.read(stream)
     last = [one.item for one in news if isinstance(one, ItemChanged)][-1]
     assert (last.id, last.status, last.attempt) == ("a", PENDING, 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisquad_core import endpoint, wire
-from aisquad_core.api import Snapshot, StopMode
+from aisquad_core.api import ItemFilter, Snapshot, StopMode
 from aisquad_core.client import SocketEngine
 from aisquad_core.daemon import Server
 from aisquad_core.errors import (
@@ -22,13 +22,13 @@ from aisquad_core.errors import (
     SpecError,
     StateFolderError,
 )
-from aisquad_core.model import Operation
+from aisquad_core.model import ItemKey, Operation
 from aisquad_core.spec import AdHocSource, SpecFormat, SpecSource
 from aisquad_core.testing import FakeEngine
 from aisquad_core.wire import FrameReader, Head, Hello
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Mapping
     from pathlib import Path
 
     from aisquad_core.spec import ConvoySource
@@ -201,8 +201,8 @@ async def test_bytes_that_are_not_utf_8_cross_unchanged(state_dir: Path) -> None
     async with Witness() as engine, Server(engine, state_dir), SocketEngine(state_dir) as client:
         await client.launch(source, env={"WORD": odd}, cwd="/tmp")
         assert engine.launched == (source, {"WORD": odd}, "/tmp")
-        page = await client.items(wire.ItemFilter())
-        detail = await client.item(wire.ItemKey(page.items[0].convoy_id, page.items[0].id))
+        page = await client.items(ItemFilter())
+        detail = await client.item(ItemKey(page.items[0].convoy_id, page.items[0].id))
     assert detail.operation is not None
     assert odd in detail.operation.argv
 
@@ -261,6 +261,28 @@ async def test_a_cancelled_call_is_cancelled_there_and_the_line_goes_on(
             async with asyncio.timeout(0.05):
                 await client.wait([convoy_id])
         assert (await client.snapshot()).counts.running == 1
+
+
+async def test_a_call_under_way_when_its_client_hangs_up_is_told(
+    engine: FakeEngine, state_dir: Path
+) -> None:
+    convoy_id = engine.add_convoy("long", [Operation(id="a", argv=("sleep", "99"))])
+    client = SocketEngine(state_dir)
+    await client.__aenter__()
+    async with asyncio.timeout(BOUND_S), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(refusal(client.wait([convoy_id])))
+        await client.snapshot()
+        await client.__aexit__(None, None, None)
+    assert isinstance(waiting.result(), EngineStoppedError)
+
+
+async def refusal(call: Awaitable[object]) -> Exception | None:
+    """Return what a call raises."""
+    try:
+        await call
+    except Exception as error:
+        return error
+    return None
 
 
 async def test_when_the_engine_goes_calls_say_so_and_streams_end(state_dir: Path) -> None:

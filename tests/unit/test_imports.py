@@ -27,3 +27,14 @@ def test_what_only_reads_imports_no_engine() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_screen_that_attaches_imports_no_engine() -> None:
+    code = (
+        "import sys, aisquad_tui.cli.screen, aisquad_core.attached, aisquad_tui.app;"
+        "print([m for m in ('aiosqlite', 'sqlite3', 'psutil', 'aisquad_core.engine',"
+        " 'aisquad_core.embedded', 'aisquad_core.state', 'aisquad_core.execution', 'typer')"
+        " if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

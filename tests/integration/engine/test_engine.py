@@ -19,6 +19,7 @@ from aisquad_core.model import ConvoyStatus, ItemKey, Operation, WorkStatus
 from aisquad_core.settings import load_settings
 from aisquad_core.spec import SpecFormat, SpecSource
 from aisquad_core.testing import FakeSampler
+from aisquad_core.trust import trust
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -167,7 +168,9 @@ async def test_a_convoy_over_its_time_ends_with_everything_decided(tmp_path: Pat
 
 
 async def test_an_operation_gets_the_launchers_environment_and_no_more(tmp_path: Path) -> None:
-    (tmp_path / "aisquad.toml").write_text('[agents.a.env]\nKEY = "of-the-agent"\n')
+    file = tmp_path / "aisquad.toml"
+    file.write_text('[agents.a.env]\nKEY = "of-the-agent"\n')
+    trust({"HOME": str(tmp_path)}, file, file.read_bytes())
     async with running(tmp_path) as engine:
         text = json.dumps({"name": "e", "operations": [{"id": "e", "run": "env", "agent": "a"}]})
         source = SpecSource(text=text, format=SpecFormat.JSON, origin="e", base_dir=str(tmp_path))

@@ -75,6 +75,8 @@ class FakeReader:
     views: list[ConvoyView] = field(default_factory=list)
     rows: list[ItemView] = field(default_factory=list)
     output: dict[str, bytes] = field(default_factory=dict)
+    left_out: range = field(default_factory=lambda: range(0))
+    """Offsets that a cut log does not have, as the runner reads them."""
     """By item id."""
     engine: EngineStatus | None = None
     page_size: int = 1_000
@@ -144,9 +146,12 @@ class FakeReader:
     ) -> LogChunk:
         data = self.output.get(key.item_id, b"")
         start = max(0, len(data) + offset) if offset < 0 else offset
-        return LogChunk(
-            data=data[start : start + length], offset=start, size=len(data), is_final=True
-        )
+        if start in self.left_out:
+            start = self.left_out.stop
+        end = start + length
+        if start < self.left_out.start:
+            end = min(end, self.left_out.start)
+        return LogChunk(data=data[start:end], offset=start, size=len(data), is_final=True)
 
     async def complete(self, prefix: str) -> tuple[str, ...]:
         return tuple(row.id for row in self.rows if row.id.startswith(prefix))

@@ -14,6 +14,8 @@ import pytest
 
 from aisquad_core import __version__
 from aisquad_core.errors import EngineRunningError, NoEngineError, StorageError
+from aisquad_core.model import ConvoyStatus
+from aisquad_core.state.folder import StateFolder
 from aisquad_tui.cli import session
 
 if TYPE_CHECKING:
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
     from aisquad_core.api import ConvoyView, ItemView
     from tests.unit.cli.conftest import Aisquad, FakeReader
 
-VERBS = ["demo", "init", "run", "ls", "items", "why", "logs", "retry", "status", "config"]
+VERBS = [
+    "demo", "init", "run", "up", "down", "launch", "ls", "items", "why", "logs", "retry", "cancel",
+    "pause", "resume", "parallelism", "wait", "status", "config",
+    "trust",
+]  # fmt: skip
 
 
 def test_help_names_the_screen_first_and_every_verb_in_order_of_use(aisquad: Aisquad) -> None:
@@ -139,6 +145,7 @@ def test_config_shows_no_secret_of_an_agent(
         '[agents.engineer]\ncommand = ["sh", "{prompt}"]\nmax_parallel = 3\n'
         'env = { KEY = "s3cret" }\n'
     )
+    assert aisquad("trust", "--yes").status == 0
     ran = aisquad("config")
     assert "engineer" in ran.out
     assert "3 at once" in ran.out
@@ -178,6 +185,59 @@ def test_init_writes_over_nothing_unless_forced(
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ["down"],
+        ["launch", "--each", "true", "x"],
+        ["cancel", "--convoy", "x"],
+        ["pause", "x"],
+        ["resume", "x"],
+        ["parallelism", "2"],
+    ],
+)
+def test_what_changes_a_running_engine_says_when_none_runs(
+    aisquad: Aisquad, reader: FakeReader, arguments: list[str]
+) -> None:
+    ran = aisquad(*arguments)
+    assert (ran.status, ran.out) == (3, "")
+    assert ran.err.startswith("error: no engine runs here; `aisquad up` starts one")
+
+
+def test_an_engine_that_takes_no_commands_is_named(
+    aisquad: Aisquad, reader: FakeReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisquad_core.connect._PATIENCE_S", 0)
+    monkeypatch.setattr("aisquad_tui.cli.up._PATIENCE_S", 0)
+    folder = StateFolder(tmp_path / ".ai_squad")
+    folder.acquire()  # as an engine does that lives in a screen
+    try:
+        ran = aisquad("parallelism", "2")
+        raised = aisquad("up")
+    finally:
+        folder.release()
+    for each in (ran, raised):
+        assert each.status == 3
+        assert f"pid {os.getpid()}" in each.err
+        assert "no commands from elsewhere" in each.err
+
+
+def test_waiting_for_what_has_ended_needs_no_engine(
+    aisquad: Aisquad, reader: FakeReader, convoy: Callable[..., ConvoyView]
+) -> None:
+    good = convoy("good-1", status=ConvoyStatus.COMPLETED)
+    bad = convoy("bad-1", status=ConvoyStatus.PARTIAL)
+    open = convoy("open-1")
+    reader.views = [good, bad, open]
+    assert aisquad("wait", "good").status == 0
+    assert aisquad("wait", "good", "bad").status == 1
+    assert aisquad("wait", "good", "open", "--any").status == 0
+    assert [each["id"] for each in json.loads(aisquad("wait", "bad", "--json").out)] == ["bad-1"]
+    assert aisquad("wait", "none").status == 4
+    still = aisquad("wait", "open")
+    assert (still.status, "aisquad up" in still.err) == (3, True)
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["run"], "give one convoy file"),
@@ -187,6 +247,12 @@ def test_init_writes_over_nothing_unless_forced(
         (["run", "--each", "true", "x", "--timeout", "soon"], "'soon'"),
         (["run", "--dry-run", "--resume", "x"], "goes without --resume"),
         (["retry"], "name items"),
+        (["cancel"], "name items"),
+        (["launch"], "give one convoy file or --each CMD"),
+        (["parallelism", "0"], "expected a whole number from 1, or auto"),
+        (["parallelism", "²"], "expected a whole number from 1, or auto"),
+        (["wait", "x", "--timeout", "soon"], "'soon'"),
+        (["down", "--now", "--detach"], "goes without --detach"),
     ],
 )
 def test_flags_that_do_not_go_together_are_bad_input(
@@ -218,7 +284,8 @@ def test_completion_offers_live_ids_that_no_shell_expands(
     assert complete(aisquad, monkeypatch, "aisquad logs fix-") == ["fix-src/a.py"]
     assert complete(aisquad, monkeypatch, "aisquad run --resume w") == ["weekly-b2"]
     assert complete(aisquad, monkeypatch, "aisquad items --status ru") == ["running"]
-    assert complete(aisquad, monkeypatch, "aisquad re") == ["retry"]
+    assert complete(aisquad, monkeypatch, "aisquad wait w") == ["weekly-b2"]
+    assert complete(aisquad, monkeypatch, "aisquad ret") == ["retry"]
 
 
 def test_completion_without_a_work_state_is_silent(

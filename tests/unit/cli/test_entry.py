@@ -19,12 +19,12 @@ from aisquad_tui.cli.entry import is_convoy_file
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Aisquad
 
-Call = tuple[str | None, Path | None, bool, bool]
+Call = tuple[str | None, Path | None, bool, bool, bool]
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
-    """What would have been opened: file, state folder, whether in colour, whether the demo."""
+    """What would have been opened: file, state folder, whether in colour, the demo, embedded."""
     made: list[Call] = []
 
     def open_screen(
@@ -33,8 +33,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         state: Path | None = None,
         has_color: bool = True,
         is_demo: bool = False,
+        is_embedded: bool = False,
     ) -> int:
-        made.append((file, state, has_color, is_demo))
+        made.append((file, state, has_color, is_demo, is_embedded))
         return 0
 
     monkeypatch.setattr(screen, "open_screen", open_screen)
@@ -44,17 +45,25 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 @pytest.mark.parametrize(
     ("arguments", "call"),
     [
-        ([], (None, None, True, False)),
-        (["demo"], (None, None, True, True)),
-        (["nightly.toml"], ("nightly.toml", None, True, False)),
-        (["./nightly"], ("./nightly", None, True, False)),
-        (["--state", "s", "nightly.YML"], ("nightly.YML", Path("s"), True, False)),
-        (["nightly.json", "--state=s"], ("nightly.json", Path("s"), True, False)),
-        (["--color", "never"], (None, None, False, False)),
-        (["--color=never", "a.toml"], ("a.toml", None, False, False)),
-        (["--state", "s", "--color", "never", "a.toml"], ("a.toml", Path("s"), False, False)),
-        (["open", "a.toml"], ("a.toml", None, True, False)),
-        (["demo", "--color", "never"], (None, None, False, True)),
+        ([], (None, None, True, False, False)),
+        (["demo"], (None, None, True, True, False)),
+        (["nightly.toml"], ("nightly.toml", None, True, False, False)),
+        (["./nightly"], ("./nightly", None, True, False, False)),
+        (["--state", "s", "nightly.YML"], ("nightly.YML", Path("s"), True, False, False)),
+        (["nightly.json", "--state=s"], ("nightly.json", Path("s"), True, False, False)),
+        (["--color", "never"], (None, None, False, False, False)),
+        (["--color=never", "a.toml"], ("a.toml", None, False, False, False)),
+        (
+            ["--state", "s", "--color", "never", "a.toml"],
+            ("a.toml", Path("s"), False, False, False),
+        ),
+        (["open", "a.toml"], ("a.toml", None, True, False, False)),
+        (["demo", "--color", "never"], (None, None, False, True, False)),
+        (["--embedded"], (None, None, True, False, True)),
+        (["--embedded", "a.toml"], ("a.toml", None, True, False, True)),
+        (["a.toml", "--embedded", "--state=s"], ("a.toml", Path("s"), True, False, True)),
+        (["--embedded", "--color", "never"], (None, None, False, False, True)),
+        (["--embedded", "--color=never", "a.toml"], ("a.toml", None, False, False, True)),
     ],
 )
 def test_these_open_the_screen(

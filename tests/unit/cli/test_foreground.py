@@ -97,10 +97,10 @@ def shell(id: str, line: str) -> Operation:
 
 
 async def attended(
-    engine: StoppingEngine, recorder: Recorder, *operations: Operation
+    engine: StoppingEngine, recorder: Recorder, *operations: Operation, is_client: bool = False
 ) -> tuple[Foreground, asyncio.Task[None]]:
     """Begin a run of the operations; return when it follows them."""
-    foreground = Foreground(engine, recorder, clock=engine.clock, grace_s=10)
+    foreground = Foreground(engine, recorder, clock=engine.clock, grace_s=10, is_client=is_client)
 
     async def begin() -> Sequence[str]:
         return [engine.add_convoy("nightly", operations)]
@@ -223,3 +223,69 @@ async def test_handlers_are_gone_after_a_run(engine: StoppingEngine, recorder: R
     assert signal.getsignal(signal.SIGTERM) is not before
     await advance(engine, task)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_leaves_an_engine_in_another_process_alone(
+    engine: StoppingEngine, recorder: Recorder, number: signal.Signals
+) -> None:
+    foreground, task = await attended(engine, recorder, shell("a", "sleep 9"), is_client=True)
+    os.kill(os.getpid(), number)
+    await asyncio.wait_for(task, 5)
+    assert engine.stops == []
+    assert foreground.is_interrupted
+    assert not foreground.is_engine_gone
+    [convoy] = foreground.progress.convoys
+    assert recorder.said == [
+        f"{convoy.id} goes on in the engine; `aisquad cancel --convoy {convoy.id}` ends it"
+    ]
+    assert recorder.ended
+
+
+async def test_an_engine_that_goes_away_before_the_end_is_noticed(
+    engine: StoppingEngine, recorder: Recorder
+) -> None:
+    foreground, task = await attended(engine, recorder, shell("a", "sleep 9"), is_client=True)
+    await engine.stop(StopMode.DETACH)
+    await advance(engine, task)
+    assert foreground.is_engine_gone
+    assert foreground.is_interrupted
+
+
+async def test_an_engine_of_ones_own_that_somebody_else_stops_ends_the_run(
+    engine: StoppingEngine, recorder: Recorder
+) -> None:
+    foreground, task = await attended(engine, recorder, shell("a", "sleep 9"))
+    await engine.stop(StopMode.INTERRUPT)
+    await advance(engine, task)
+    assert foreground.is_interrupted
+    assert not foreground.is_engine_gone
+
+
+async def test_what_others_launch_meanwhile_is_waited_for(
+    engine: StoppingEngine, recorder: Recorder
+) -> None:
+    foreground, task = await attended(engine, recorder, shell("a", "sleep 1"))
+    guest = engine.add_convoy("guest", [shell("x", "sleep 30")])
+    held = engine.add_convoy("held", [shell("y", "sleep 1000")])
+    await engine.pause(held)
+    async with asyncio.timeout(5):
+        while not recorder.said:
+            await engine.clock.advance(0.1)
+    assert not task.done()
+    assert guest in recorder.said[0]
+    assert held not in recorder.said[0]
+    await advance(engine, task)
+    assert not foreground.is_interrupted
+    ended = {view.id: view.status for view in (await engine.snapshot()).convoys}
+    assert ended[guest] is ConvoyStatus.COMPLETED
+
+
+async def test_a_client_waits_for_its_own_convoys_alone(
+    engine: StoppingEngine, recorder: Recorder
+) -> None:
+    foreground, task = await attended(engine, recorder, shell("a", "sleep 1"), is_client=True)
+    engine.add_convoy("other", [shell("x", "sleep 1000")])
+    await advance(engine, task)
+    assert not foreground.is_interrupted
+    assert recorder.said == []

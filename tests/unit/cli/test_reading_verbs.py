@@ -213,6 +213,16 @@ def test_a_tail_reads_across_its_chunks(
     assert aisquad("logs", "lint", "--tail", "3").out == "line 47\nline 48\nline 49\n"
 
 
+def test_a_tail_reads_on_before_what_was_left_out_of_a_long_log(
+    aisquad: Aisquad, logged: FakeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisquad_tui.cli.logs._CHUNK_BYTES", 7)
+    logged.output["lint"] = b"head 1\nhead 2\n" + b"\0" * 60 + b"tail 1\ntail 2\n"
+    logged.left_out = range(14, 74)
+    assert aisquad("logs", "lint", "--tail", "1").out == "tail 2\n"
+    assert aisquad("logs", "lint", "--tail", "3").out == "head 2\ntail 1\ntail 2\n"
+
+
 def test_following_an_ended_log_ends(aisquad: Aisquad, logged: FakeReader) -> None:
     assert aisquad("logs", "lint", "-f").out == aisquad("logs", "lint").out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.worker import WorkerFailed
 
 from aisquad_core.api import StopMode
-from aisquad_core.model import ItemKey
+from aisquad_core.model import ItemKey, Operation
 from aisquad_core.spec import AdHocSource
 from aisquad_core.testing import FakeClock, FakeEngine
 from aisquad_tui.app import SquadApp
@@ -168,6 +169,33 @@ async def test_what_is_to_be_launched_at_once_is_launched(surroundings: Surround
     app = SquadApp(Surroundings(**fields | {"first": [source]}))
     async with app.run_test(size=(120, 40)) as pilot:
         await playing.settle(pilot, sight="at-once")
+
+
+@pytest.mark.parametrize(
+    ("changes", "rings"),
+    [
+        ({}, 1),
+        ({"is_demo": True}, 0),
+        ({"terminal": Terminal(has_bell=False)}, 0),
+    ],
+)
+async def test_an_end_rings_once_unless_it_must_not(
+    surroundings: Surroundings,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    rings: int,
+) -> None:
+    engine = surroundings.engine
+    assert isinstance(engine, FakeEngine)
+    convoy_id = engine.add_convoy("quick", [Operation(id="a", argv=("sleep", "1"))])
+    app = SquadApp(replace(surroundings, **changes))  # type: ignore[arg-type]  # one of its own
+    async with app.run_test(size=(120, 40)) as pilot:
+        await playing.settle(pilot, sight="quick")
+        written: list[str] = []
+        monkeypatch.setattr(app._driver, "write", written.append)
+        await engine.cancel(convoy_id)
+        await playing.settle(pilot, sight="quick cancelled")
+        assert "".join(written).count("\x07\x1b]9;aisquad: quick cancelled: ") == rings
 
 
 async def test_a_text_that_is_copied_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

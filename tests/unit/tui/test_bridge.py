@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aisquad_core.errors import EngineStoppedError
 from aisquad_core.model import Operation
 from aisquad_core.testing import FakeClock, FakeEngine
 from aisquad_tui.bridge import FRAME_S, Bridge
@@ -14,6 +15,7 @@ from aisquad_tui.store import Part
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from aisquad_core.api import EngineAPI, Event, Snapshot
     from aisquad_tui.store import Frame
 
 _TICK_S = FRAME_S / 10
@@ -22,11 +24,36 @@ _TICK_S = FRAME_S / 10
 class _Carried:
     """A bridge that is running, and the frames that came over it."""
 
-    def __init__(self, engine: FakeEngine) -> None:
+    def __init__(self, engine: FakeEngine, *, source: EngineAPI | None = None) -> None:
         self.engine = engine
         self.clock = engine.clock
         self.frames: list[Frame] = []
-        self.bridge = Bridge(engine, self.clock, self.frames.append, sleep=self.clock.sleep)
+        self.bridge = Bridge(
+            source or engine,
+            self.clock,
+            self.frames.append,
+            sleep=self.clock.sleep,
+            is_lasting=source is not None,
+        )
+
+
+class _Coming(FakeEngine):
+    """What is asked instead of an engine that may be away."""
+
+    def __init__(self, present: FakeEngine | None) -> None:
+        super().__init__()
+        self.present = present
+        self.asked = 0
+
+    @asynccontextmanager
+    async def subscribe(
+        self, since: int | None = None
+    ) -> AsyncIterator[AsyncIterator[Snapshot | Event]]:
+        self.asked += 1
+        if self.present is None:
+            raise EngineStoppedError("away")
+        async with self.present.subscribe(since) as stream:
+            yield stream
 
 
 @asynccontextmanager
@@ -147,3 +174,54 @@ async def test_a_fault_of_the_screen_ends_the_bridge() -> None:
             async with asyncio.timeout(10):
                 await Bridge(engine, engine.clock, fail).run()
     assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_a_lasting_bridge_keeps_the_last_picture_and_shows_all_of_the_next_engine() -> None:
+    """The next engine counts its events anew: nothing of the first one's numbers is compared."""
+    async with FakeEngine(clock=FakeClock()) as first, FakeEngine(clock=first.clock) as second:
+        second.add_convoy("after", [Operation(id="a")])
+        coming = _Coming(first)
+        carried = _Carried(first, source=coming)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(carried.bridge.run())
+            for cpu in range(50):
+                first.set_load(cpu, 10)
+            first.add_convoy("before", [Operation(id="a")])
+            await carried.clock.advance(1)
+            coming.present = None
+            lost_at = carried.clock.now()
+            await first.stop()
+            await carried.clock.settle()
+            await carried.clock.advance(FRAME_S)
+            away = carried.frames[-1].picture
+            assert away.lost_at == lost_at
+            assert [convoy.name for convoy in away.convoys.values()] == ["before"]
+            asked = coming.asked
+            await carried.clock.advance(60)
+            assert 50 < coming.asked - asked < 70
+            assert carried.frames[-1].picture.lost_at == lost_at
+
+            coming.present = second
+            await carried.clock.advance(1)
+            back = carried.frames[-1]
+            assert (back.parts, back.are_items_unknown) == (Part.ALL, True)
+            assert back.picture.lost_at is None
+            assert [convoy.name for convoy in back.picture.convoys.values()] == ["after"]
+            assert second.hub.seq < first.hub.seq
+            running.cancel()
+
+
+async def test_an_engine_that_stopped_and_still_answers_is_away_since_it_stopped() -> None:
+    async with FakeEngine(clock=FakeClock()) as engine:
+        coming = _Coming(engine)
+        carried = _Carried(engine, source=coming)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(carried.bridge.run())
+            await carried.clock.settle()
+            await engine.stop()
+            stopped_at = carried.clock.now()
+            await carried.clock.settle()
+            await carried.clock.advance(5)
+            assert coming.asked > 1
+            assert carried.frames[-1].picture.lost_at == stopped_at
+            running.cancel()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from aisquad_core.api import ItemSort
-from aisquad_core.errors import InputError, StorageError
+from aisquad_core.errors import EngineStoppedError, InputError, StorageError
 from aisquad_core.model import ItemKey, Operation, WorkStatus
 from aisquad_core.testing import FakeEngine, ScriptedItem
 from aisquad_tui.feed import RECOUNT_S, REFRESH_S, Feed
@@ -86,7 +86,7 @@ class _Watched(FakeEngine):
 class _Fed:
     """A window that a feed fills."""
 
-    def __init__(self, engine: _Watched, pace: _Pace) -> None:
+    def __init__(self, engine: _Watched, pace: _Pace, *, is_lasting: bool = False) -> None:
         self.engine = engine
         self.window = Window()
         self.window.resize(20)
@@ -99,6 +99,7 @@ class _Fed:
             self.complaints.append,
             refresh_s=pace.refresh_s,
             recount_s=pace.recount_s,
+            is_lasting=is_lasting,
         )
 
     def ids(self) -> list[str]:
@@ -119,14 +120,16 @@ class _Fed:
 
 
 @asynccontextmanager
-async def _fed(*, count: int = _MANY, pace: _Pace = _USUAL) -> AsyncIterator[_Fed]:
+async def _fed(
+    *, count: int = _MANY, pace: _Pace = _USUAL, is_lasting: bool = False
+) -> AsyncIterator[_Fed]:
     engine = _Watched()
     async with engine:
         operations = [Operation(id=f"i{n:04}") for n in range(count)]
         engine.add_convoy(
             "many", operations, statuses={op.id: ScriptedItem(reason="held") for op in operations}
         )
-        fed = _Fed(engine, pace)
+        fed = _Fed(engine, pace, is_lasting=is_lasting)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(fed.feed.run())
             fed.feed.ask()
@@ -358,6 +361,21 @@ async def test_it_ends_with_the_engine() -> None:
         async with asyncio.timeout(_BOUND_S):
             await fed.feed.run()
         assert not fed.complaints
+
+
+async def test_where_the_engine_may_come_back_the_rows_stay_and_are_read_on() -> None:
+    async with _fed(pace=_Pace(0.01, 0.0), is_lasting=True) as fed:
+        fed.engine.failure = EngineStoppedError("the engine is away")
+        fed.window.end()
+        fed.feed.ask()
+        asked = len(fed.engine.pages)
+        async with asyncio.timeout(_BOUND_S):
+            while len(fed.engine.pages) < asked + 3:
+                await fed.settle()
+        assert fed.complaints == []
+        fed.engine.failure = None
+        await fed.ready()
+        assert fed.ids()[-1] == f"i{_MANY - 1:04}"
 
 
 async def test_without_being_asked_it_reads_nothing() -> None:

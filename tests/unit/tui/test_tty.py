@@ -65,6 +65,7 @@ def test_mouse_cursor_link_and_multiplexer_are_told() -> None:
             "TMUX": "/tmp/tmux-1/default,1,0",
             "AI_SQUAD_MOUSE": "false",
             "AI_SQUAD_CURSOR": "yes",
+            "AI_SQUAD_BELL": "off",
         },
         encoding="utf-8",
     )
@@ -73,6 +74,7 @@ def test_mouse_cursor_link_and_multiplexer_are_told() -> None:
         has_mouse=False,
         is_remote=True,
         multiplexer="tmux",
+        has_bell=False,
         shows_cursor=True,
     )
 

@@ -81,6 +81,20 @@ def test_an_engine_that_is_away_is_told_with_the_time_and_all_is_dim() -> None:
     assert {role for text, role in drawn if text.strip()} == {Role.QUIET}
 
 
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (120, "  ○ engine away since {}, trying again   12 running  163 queued  3 failed"),
+        (80, " aisquad  ○ engine away since {}   12 running  163 queued  3 failed"),
+    ],
+)
+def test_an_engine_that_may_come_back_is_tried_for(cells: int, shown: str) -> None:
+    lost_at = ago(5)
+    place = make_surroundings(is_embedded=False)
+    drawn = header(replace(PICTURE, lost_at=lost_at), place, NOW, cells)
+    assert shown.format(f"{lost_at.astimezone():%H:%M:%S}") in plain(drawn)
+
+
 @pytest.mark.parametrize("phase", ["recovering", "stopping"])
 def test_an_engine_that_begins_or_ends_says_so(phase: str) -> None:
     assert f"  ○ {phase}   12 running" in _shown(replace(PICTURE, engine=make_engine(phase=phase)))

@@ -107,6 +107,9 @@ def test_the_one_line_tells_trouble_and_an_engine_that_is_away() -> None:
     assert texts([status(away, 60, GLYPHS)]) == [
         f" engine away since {ago(5).astimezone():%H:%M:%S}"
     ]
+    assert texts([status(away, 60, GLYPHS, is_lasting=True)]) == [
+        f" engine away since {ago(5).astimezone():%H:%M:%S}, trying again"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,270 @@
+"""An engine in another process that may go and come back, behind the same EngineAPI.
+
+`SocketEngine` is one connection long. This one connects again by itself, to the same engine or to
+the next one of the state folder; it starts none and keeps nothing of what an engine said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from aisquad_core.api import ItemSort, StopMode
+from aisquad_core.client import SocketEngine
+from aisquad_core.errors import (
+    EngineError,
+    EngineStoppedError,
+    NoEngineError,
+    ProtocolError,
+    StateFolderError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from aisquad_core.api import (
+        ConvoyView,
+        Event,
+        ItemDetail,
+        ItemFilter,
+        ItemPage,
+        LogChunk,
+        Outcome,
+        Preview,
+        Snapshot,
+    )
+    from aisquad_core.model import ItemKey
+    from aisquad_core.spec.source import ConvoySource
+
+_T = TypeVar("_T")
+
+_LEAST_PAUSE_S = 0.2
+_MOST_PAUSE_S = 2.0
+"""Longest wait between two attempts to connect again."""
+_AWAY = "the engine is away, trying again"
+
+
+class AttachedEngine:
+    """The EngineAPI of whichever engine serves a state folder: a context manager.
+
+    While there is none, calls and subscriptions raise EngineStoppedError at once, and a connection
+    is tried for in the background. A call that was under way when the engine went raises it, too;
+    what became of it is not known. A stream ends with its engine; a later one is the next engine's.
+
+    Args:
+        state_dir: The state folder.
+
+    Raises:
+        NoEngineError: On entering, if none listens there.
+        ProtocolError: On entering, if it is of another version.
+        StateFolderError: On entering, if the folder, or who listens there, is not the user's own.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._tasks = asyncio.TaskGroup()
+        self._keeping: asyncio.Task[None]
+        self._client: SocketEngine | None = None
+        self._reason = _AWAY
+        """Why there is no client, in words."""
+        self._engines = 0
+        """Connections that there were; numbers of events mean nothing beyond theirs."""
+
+    async def __aenter__(self) -> AttachedEngine:
+        """Connect."""
+        await self._tasks.__aenter__()
+        connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._keeping = self._tasks.create_task(self._keep(connected))
+        try:
+            await connected
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Hang up; the engine goes on."""
+        self._keeping.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def _keep(self, connected: asyncio.Future[None]) -> None:
+        """Be connected, and connect again, until cancelled."""
+        pause_s = _LEAST_PAUSE_S
+        while True:
+            try:
+                async with SocketEngine(self._state_dir) as client:
+                    self._client, pause_s = client, _LEAST_PAUSE_S
+                    self._engines += 1
+                    if not connected.done():
+                        connected.set_result(None)
+                    await client.wait_gone()
+                self._reason = _AWAY
+            except (EngineError, StateFolderError, OSError) as error:
+                if not connected.done():
+                    connected.set_exception(error)
+                    return
+                is_usual = isinstance(error, NoEngineError | OSError)
+                self._reason = _AWAY if is_usual else str(error)
+            finally:
+                self._client = None
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _MOST_PAUSE_S)
+
+    def _present(self) -> SocketEngine:
+        if self._client is None:
+            raise EngineStoppedError(self._reason)
+        return self._client
+
+    async def _call(self, call: Callable[[SocketEngine], Awaitable[_T]]) -> _T:
+        try:
+            return await call(self._present())
+        except ProtocolError as error:  # what cannot be understood is as good as away
+            raise EngineStoppedError(str(error)) from error
+
+    async def snapshot(self) -> Snapshot:
+        """Return the whole picture."""
+        return await self._call(lambda api: api.snapshot())
+
+    @asynccontextmanager
+    async def subscribe(
+        self, since: int | None = None
+    ) -> AsyncIterator[AsyncIterator[Snapshot | Event]]:
+        """Open a stream of the present engine; its first part is a snapshot after a change of it.
+
+        Args:
+            since: The newest change that the reader knows; of no use once the engine went.
+        """
+        stream = self._present().subscribe(since if self._engines == 1 else None)
+        try:
+            news = await stream.__aenter__()
+        except (ProtocolError, StateFolderError, OSError) as error:
+            raise EngineStoppedError(str(error)) from error
+        try:
+            yield _Stream(news)
+        finally:
+            await stream.__aexit__(None, None, None)
+
+    async def items(
+        self,
+        filter: ItemFilter,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+        after: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+        is_counted: bool = True,
+        has_last_lines: bool = False,
+    ) -> ItemPage:
+        """Return one window of committed items."""
+        return await self._call(
+            lambda api: api.items(
+                filter,
+                sort=sort,
+                is_reversed=is_reversed,
+                after=after,
+                offset=offset,
+                limit=limit,
+                is_counted=is_counted,
+                has_last_lines=has_last_lines,
+            )
+        )
+
+    async def offset_of(
+        self,
+        filter: ItemFilter,
+        key: ItemKey,
+        *,
+        sort: ItemSort = ItemSort.POSITION,
+        is_reversed: bool = False,
+    ) -> int | None:
+        """Return how many items stand before this one."""
+        return await self._call(
+            lambda api: api.offset_of(filter, key, sort=sort, is_reversed=is_reversed)
+        )
+
+    async def item(self, key: ItemKey) -> ItemDetail:
+        """Return everything about one item."""
+        return await self._call(lambda api: api.item(key))
+
+    async def log_range(
+        self,
+        key: ItemKey,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        length: int = 65_536,
+        stream: Literal["log", "result"] = "log",
+    ) -> LogChunk:
+        """Return bytes of an attempt's log."""
+        return await self._call(
+            lambda api: api.log_range(
+                key, attempt=attempt, offset=offset, length=length, stream=stream
+            )
+        )
+
+    async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
+        """Say what a launch would run."""
+        return await self._call(lambda api: api.preview(source, cwd=cwd, limit=limit))
+
+    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+        """Commit a convoy and let it start; return its id."""
+        return await self._call(lambda api: api.launch(source, env=env, cwd=cwd))
+
+    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
+        """Cancel items, or all of a convoy."""
+        return await self._call(lambda api: api.cancel(targets, is_kill=is_kill))
+
+    async def retry(
+        self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Put ended items back, attempt + 1."""
+        return await self._call(lambda api: api.retry(targets, env=env))
+
+    async def pause(self, convoy_id: str) -> None:
+        """Start nothing more of the convoy."""
+        await self._call(lambda api: api.pause(convoy_id))
+
+    async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
+        """Let a convoy start operations again."""
+        await self._call(lambda api: api.resume(convoy_id, env=env))
+
+    async def set_parallelism(self, parallelism: int | None) -> int:
+        """Pin the parallelism, or with None give it back to auto."""
+        return await self._call(lambda api: api.set_parallelism(parallelism))
+
+    async def wait(
+        self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
+    ) -> tuple[ConvoyView, ...]:
+        """Return the convoys when all (or one) of them have ended."""
+        return await self._call(
+            lambda api: api.wait(convoy_ids, is_any=is_any, timeout_s=timeout_s)
+        )
+
+    async def stop(self, mode: StopMode = StopMode.INTERRUPT) -> None:
+        """Stop the engine, not what connects to the next."""
+        await self._call(lambda api: api.stop(mode))
+
+
+class _Stream:
+    """A stream that ends also where it can be understood no more."""
+
+    def __init__(self, news: AsyncIterator[Snapshot | Event]) -> None:
+        self._news = news
+
+    def __aiter__(self) -> _Stream:
+        return self
+
+    async def __anext__(self) -> Snapshot | Event:
+        try:
+            return await anext(self._news)
+        except ProtocolError as error:
+            raise StopAsyncIteration from error

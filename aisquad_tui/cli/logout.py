@@ -1,0 +1,89 @@
+"""What would end a daemon when its user logs out. Reads files, asks and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from pathlib import Path
+
+_LOGIND_PLACES = ("usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd")
+"""The later wins, each with its folder of additions behind its own file."""
+_ASSIGNMENT = re.compile(r"\s*(#?)\s*(\w+)\s*=\s*(.*?)\s*")
+
+
+def logout_warning(
+    *, root: Path = Path("/"), uid: int | None = None, user: str | None = None
+) -> str | None:
+    """Say what would kill an engine that is started here after logout, and the remedy (blocking).
+
+    Args:
+        root: Where the system's files are.
+        uid: Whose processes; None: this user's.
+        user: Its name; None: as the system says.
+
+    Returns:
+        One sentence; None when nothing is known that would.
+    """
+    if not (root / "run/systemd/seats").is_dir():
+        return None  # no logind, nobody who logs anybody out
+    uid = os.getuid() if uid is None else uid
+    user = _name_of(uid) if user is None else user
+    cgroup = _read(root / "proc/self/cgroup")
+    has_linger = (root / "var/lib/systemd/linger" / user).exists()
+    if f"/user@{uid}.service/" in cgroup and not has_linger:
+        return (
+            "this engine ends with your last session, and its work with it; "
+            "`loginctl enable-linger` before the next `aisquad up` keeps both"
+        )
+    if re.search(r"/session-[^/]+\.scope", cgroup) and _is_killing(root, uid, user):
+        linger = "" if has_linger else "loginctl enable-linger && "
+        return (
+            "this system kills what a session leaves (KillUserProcesses=yes); "
+            f"`aisquad down`, then `{linger}systemd-run --user --scope aisquad up` keeps the work"
+        )
+    return None
+
+
+def _is_killing(root: Path, uid: int, user: str) -> bool:
+    """Tell whether logind kills what is left of a session of this user."""
+    found: dict[str, str] = {}
+    for place in _LOGIND_PLACES:
+        found |= _assignments(root / place / "logind.conf", has_defaults=True)
+    additions = {
+        file.name: file
+        for place in _LOGIND_PLACES
+        for file in sorted((root / place / "logind.conf.d").glob("*.conf"))
+    }
+    for name in sorted(additions):
+        found |= _assignments(additions[name], has_defaults=False)
+    if found.get("KillUserProcesses", "").lower() not in {"yes", "true", "on", "1"}:
+        return False
+    only = found.get("KillOnlyUsers", "").split()
+    excluded = found.get("KillExcludeUsers", "root").split()
+    names = {user, str(uid)}
+    return not (names & set(excluded)) and (not only or bool(names & set(only)))
+
+
+def _assignments(file: Path, *, has_defaults: bool) -> dict[str, str]:
+    """Return what a file sets; its commented lines are the system's defaults."""
+    defaults: dict[str, str] = {}
+    given: dict[str, str] = {}
+    for line in _read(file).splitlines():
+        if match := _ASSIGNMENT.fullmatch(line):
+            (defaults if match[1] else given)[match[2]] = match[3]
+    return {**(defaults if has_defaults else {}), **given}
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
