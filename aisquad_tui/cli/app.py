@@ -11,6 +11,7 @@ from aisquad_tui.cli import options  # noqa: TC001  # typer reads the annotation
 from aisquad_tui.cli.config import config
 from aisquad_tui.cli.down import down
 from aisquad_tui.cli.entry import is_convoy_file
+from aisquad_tui.cli.gc import gc
 from aisquad_tui.cli.init import init
 from aisquad_tui.cli.items import items
 from aisquad_tui.cli.launch import launch
@@ -90,6 +91,7 @@ _VERBS: Sequence[tuple[Callable[..., None], str]] = (
         "aisquad wait nightly-k3f9 weekly-b2x1 --any --timeout 30m; echo $?",
     ),
     (status, "aisquad status\naisquad status --watch"),
+    (gc, "aisquad gc --dry-run\naisquad gc --keep-days 7"),
     (config, "aisquad config\nAI_SQUAD_MAX_PARALLELISM=8 aisquad config"),
     (trust, "aisquad trust\naisquad trust ../cloned --yes"),
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aisquad_core.embedded import EmbeddedEngine
     from aisquad_core.settings import Review, SettingRow, Settings
     from aisquad_core.spec import ConvoySource
+    from aisquad_core.upkeep import UpkeepPlan, UpkeepReport
 
 
 def load_settings(
@@ -275,3 +276,17 @@ def embed_engine(settings: Settings) -> EmbeddedEngine:
     from aisquad_core import connect, embedded
 
     return embedded.EmbeddedEngine(lambda: connect.open_engine(settings))
+
+
+async def plan_upkeep(settings: Settings) -> UpkeepPlan:
+    """Say which runs of ended convoys would go."""
+    from aisquad_core import upkeep
+
+    return await upkeep.plan_upkeep(settings)
+
+
+async def run_upkeep(settings: Settings) -> UpkeepReport:
+    """Remove them, where no engine runs."""
+    from aisquad_core import upkeep
+
+    return await upkeep.run_upkeep(settings)

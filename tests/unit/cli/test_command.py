@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VERBS = [
     "demo", "init", "run", "up", "down", "launch", "ls", "items", "why", "logs", "retry", "cancel",
-    "pause", "resume", "parallelism", "wait", "status", "config",
+    "pause", "resume", "parallelism", "wait", "status", "gc", "config",
     "trust",
 ]  # fmt: skip
 
