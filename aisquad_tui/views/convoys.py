@@ -46,6 +46,9 @@ _BAR_ROLES = (Role.GOOD, Role.BAD, Role.ACCENT, Role.QUIET)
 _NUMBERS = {"DONE": 6, "FAIL": 6, "RUN": 5, "QUEUE": 7}
 """Columns of numbers and their cells, with the space before them."""
 _RATE = 8
+_AGE = 6
+_LEAST_WITH_AGE = 130
+"""Cells of a row from which on it tells how long ago its convoy was launched."""
 _LEAST_REASON = 10
 
 
@@ -57,6 +60,7 @@ class _Columns:
     bar: int
     numbers: tuple[str, ...]
     rate: int
+    age: int
     reason: int
 
 
@@ -76,6 +80,8 @@ def heading(cells: int, glyphs: Glyphs) -> Line:
     text += "".join(name.rjust(_NUMBERS[name]) for name in columns.numbers)
     if columns.rate:
         text += "RATE".rjust(columns.rate)
+    if columns.age:
+        text += "AGE".rjust(columns.age)
     if columns.reason:
         text += "  ETA"
     return fitted(line((text, Role.QUIET)), cells, glyphs)
@@ -121,6 +127,8 @@ def row(
         speed = glyphs.unknown if is_over or not convoy.rate_per_s else rate(convoy.rate_per_s)
         speed_role = Role.QUIET if speed == glyphs.unknown else Role.TEXT
         spans.append((cut(speed, columns.rate - 1).rjust(columns.rate), speed_role))
+    if columns.age:
+        spans.append((_launched(convoy, now).rjust(columns.age), Role.QUIET))
     if columns.reason:
         text, role = _outlook(convoy, now, waiting, glyphs)
         spans += [("  ", Role.TEXT), (cut_words(text, columns.reason, glyphs.ellipsis), role)]
@@ -159,13 +167,21 @@ def _columns(cells: int) -> _Columns:
     reason = _LEAST_REASON if room >= _LEAST_REASON + 2 else 0
     room -= reason + 2 if reason else 0
     with_rate = _RATE if room >= _RATE + 16 else 0
-    room -= with_rate
+    with_age = _AGE if cells >= _LEAST_WITH_AGE else 0
+    room -= with_rate + with_age
     bar = min(40, room * 3 // 5) if room >= 8 else 0
     if reason and not bar:
         reason += max(0, room)
     elif reason:
         reason += room - bar
-    return _Columns(name=name, bar=max(0, bar), numbers=numbers, rate=with_rate, reason=reason)
+    return _Columns(
+        name=name,
+        bar=max(0, bar),
+        numbers=numbers,
+        rate=with_rate,
+        age=with_age,
+        reason=reason,
+    )
 
 
 def _bar(convoy: ConvoyView, cells: int, glyphs: Glyphs) -> list[Span]:
@@ -181,6 +197,12 @@ def _bar(convoy: ConvoyView, cells: int, glyphs: Glyphs) -> list[Span]:
 def _sign_role(convoy: ConvoyView) -> Role:
     stands = convoy.status is ConvoyStatus.RUNNING and not convoy.counts.running
     return Role.WARN if stands and convoy.counts.queued else ROLES[convoy.status]
+
+
+def _launched(convoy: ConvoyView, now: datetime) -> str:
+    """Say how long ago it was launched, in minutes at the finest."""
+    seconds = (now - convoy.created_at).total_seconds()
+    return "<1m" if seconds < 60 else age(seconds)
 
 
 def _outlook(

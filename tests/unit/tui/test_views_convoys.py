@@ -30,6 +30,14 @@ def test_at_120_columns_everything_has_a_column() -> None:
     ]
 
 
+def test_a_wide_row_tells_how_long_ago_its_convoy_was_launched() -> None:
+    convoys = [make_convoy("a", created_at=ago(30)), make_convoy("b", created_at=ago(7300))]
+    ages = [texts([row(each, NOW, 140, GLYPHS)])[0] for each in convoys]
+    column = texts([heading(140, GLYPHS)])[0].index("   AGE")
+    assert [text[column : column + 6] for text in ages] == ["   <1m", "    2h"]
+    assert "AGE" not in plain(heading(129, GLYPHS))
+
+
 def test_at_80_columns_the_rate_gives_way_but_not_the_reason() -> None:
     assert _table(76) == [
         "  CONVOY            PROGRESS         DONE  FAIL  RUN  QUEUE  ETA",
