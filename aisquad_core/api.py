@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from aisquad_core.errors import Problem
+from aisquad_core.errors import InputError, Problem
 from aisquad_core.model import ConvoyStatus, ItemKey, Operation, Try, WorkStatus
 
 if TYPE_CHECKING:
@@ -402,6 +402,106 @@ class Outcome:
     """`convoy/item` to the reason why that one was left alone."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPoint:
+    """What the samples of one stretch of time come to."""
+
+    at: datetime
+    """Where the stretch begins; all stretches of a history are equally long."""
+    cpu_percent: float
+    """Mean, 0 to 100."""
+    memory_percent: float
+    """Mean, 0 to 100."""
+    parallelism: float
+    """Mean size of the semaphore."""
+    active_workers: float
+    """Mean number of running operations."""
+    queue_depth: float
+    """Mean number of operations that waited for their start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResizeNote:
+    """One change of the parallelism."""
+
+    at: datetime
+    previous: int
+    parallelism: int
+    auto: bool
+    reason: str
+    """Why, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThroughputPoint:
+    """Operations that ended in one stretch of time."""
+
+    at: datetime
+    """Where the stretch begins."""
+    completed: int
+    failed: int
+    """Failed or lost, for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurationBin:
+    """How many attempts took so long."""
+
+    lower_s: float
+    upper_s: float
+    """Seconds; not part of the bin."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowOperation:
+    """One of the operations that took longest."""
+
+    key: ItemKey
+    agent_id: str
+    status: WorkStatus
+    duration_s: float
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFigures:
+    """What one agent's operations came to."""
+
+    agent_id: str
+    completed: int
+    failed: int
+    mean_s: float
+    """Mean duration in seconds; 0 when none ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The past as the metrics keep it, over engines, restarts and crashes."""
+
+    is_recorded: bool
+    """False: metrics are off (`enable_metrics`) and all else is empty."""
+    start: datetime
+    end: datetime
+    load: tuple[LoadPoint, ...] = ()
+    """Oldest first; a stretch without a sample, as while no engine ran, is left out."""
+    resizes: tuple[ResizeNote, ...] = ()
+    """The latest of them, oldest first."""
+    throughput: tuple[ThroughputPoint, ...] = ()
+    """Oldest first; a stretch in which nothing ended is left out."""
+    durations: tuple[DurationBin, ...] = ()
+    """Shortest first, without gaps between the first and the last."""
+    mean_s: float | None = None
+    """Mean duration in seconds; None when nothing ended."""
+    p50_s: float | None = None
+    p95_s: float | None = None
+    p99_s: float | None = None
+    slowest: tuple[SlowOperation, ...] = ()
+    """Slowest first."""
+    agents: tuple[AgentFigures, ...] = ()
+    """By the number of operations that ended, most first."""
+
+
 class StopMode(StrEnum):
     """How the engine leaves; each hastens the ones before it."""
 
@@ -413,6 +513,23 @@ class StopMode(StrEnum):
     """The same without grace."""
     DETACH = "detach"
     """Operations run on; the next engine adopts them."""
+
+
+_LONGEST_S = 36_500 * 86_400.0
+MOST_POINTS = 2_000
+"""Stretches into which a history may be divided."""
+
+
+def check_history(period_s: float, points: int) -> None:
+    """Refuse what no history can be made of.
+
+    Raises:
+        InputError: `period_s` or `points` is not positive, or there are over 2,000 points.
+    """
+    if not 0 < period_s <= _LONGEST_S:
+        raise InputError(f"period {period_s!r}: expected seconds from 0 to a century")
+    if not 0 < points <= MOST_POINTS:
+        raise InputError(f"points {points!r}: expected a whole number from 1 to {MOST_POINTS}")
 
 
 class ItemReader(Protocol):
@@ -501,6 +618,22 @@ class EngineAPI(ItemReader, Protocol):
         still has them, else a new snapshot. One that reads too slowly gets the newest state of
         each thing, and a new snapshot when even that would be too much. The stream ends with the
         engine.
+        """
+        ...
+
+    async def history(
+        self, *, period_s: float = 3600.0, points: int = 120, convoy_id: str | None = None
+    ) -> History:
+        """Return what the metrics say of the last `period_s` seconds.
+
+        Args:
+            period_s: How far to look back, in seconds; the retention limits it.
+            points: Into how many stretches of equal length the series are summed up.
+            convoy_id: Only operations of this convoy (the load is the machine's in any case).
+
+        Raises:
+            InputError: `period_s` or `points` is not positive, or there are over 2,000 points.
+            StorageError: The metrics cannot be read.
         """
         ...
 

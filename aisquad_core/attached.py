@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from aisquad_core.api import ItemSort, StopMode
 from aisquad_core.client import SocketEngine
 from aisquad_core.errors import (
     EngineError,
@@ -19,25 +18,18 @@ from aisquad_core.errors import (
     ProtocolError,
     StateFolderError,
 )
+from aisquad_core.forwarding import ForwardingEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
     from types import TracebackType
 
     from aisquad_core.api import (
-        ConvoyView,
+        EngineAPI,
         Event,
-        ItemDetail,
-        ItemFilter,
-        ItemPage,
-        LogChunk,
-        Outcome,
-        Preview,
         Snapshot,
     )
-    from aisquad_core.model import ItemKey
-    from aisquad_core.spec.source import ConvoySource
 
 _T = TypeVar("_T")
 
@@ -47,7 +39,7 @@ _MOST_PAUSE_S = 2.0
 _AWAY = "the engine is away, trying again"
 
 
-class AttachedEngine:
+class AttachedEngine(ForwardingEngine):
     """The EngineAPI of whichever engine serves a state folder: a context manager.
 
     While there is none, calls and subscriptions raise EngineStoppedError at once, and a connection
@@ -123,15 +115,16 @@ class AttachedEngine:
             raise EngineStoppedError(self._reason)
         return self._client
 
-    async def _call(self, call: Callable[[SocketEngine], Awaitable[_T]]) -> _T:
+    async def call(self, make: Callable[[EngineAPI], Awaitable[_T]]) -> _T:
+        """Ask the present engine.
+
+        Raises:
+            EngineStoppedError: There is none, or it goes meanwhile.
+        """
         try:
-            return await call(self._present())
+            return await make(self._present())
         except ProtocolError as error:  # what cannot be understood is as good as away
             raise EngineStoppedError(str(error)) from error
-
-    async def snapshot(self) -> Snapshot:
-        """Return the whole picture."""
-        return await self._call(lambda api: api.snapshot())
 
     @asynccontextmanager
     async def subscribe(
@@ -151,107 +144,6 @@ class AttachedEngine:
             yield _Stream(news)
         finally:
             await stream.__aexit__(None, None, None)
-
-    async def items(
-        self,
-        filter: ItemFilter,
-        *,
-        sort: ItemSort = ItemSort.POSITION,
-        is_reversed: bool = False,
-        after: str | None = None,
-        offset: int = 0,
-        limit: int = 100,
-        is_counted: bool = True,
-        has_last_lines: bool = False,
-    ) -> ItemPage:
-        """Return one window of committed items."""
-        return await self._call(
-            lambda api: api.items(
-                filter,
-                sort=sort,
-                is_reversed=is_reversed,
-                after=after,
-                offset=offset,
-                limit=limit,
-                is_counted=is_counted,
-                has_last_lines=has_last_lines,
-            )
-        )
-
-    async def offset_of(
-        self,
-        filter: ItemFilter,
-        key: ItemKey,
-        *,
-        sort: ItemSort = ItemSort.POSITION,
-        is_reversed: bool = False,
-    ) -> int | None:
-        """Return how many items stand before this one."""
-        return await self._call(
-            lambda api: api.offset_of(filter, key, sort=sort, is_reversed=is_reversed)
-        )
-
-    async def item(self, key: ItemKey) -> ItemDetail:
-        """Return everything about one item."""
-        return await self._call(lambda api: api.item(key))
-
-    async def log_range(
-        self,
-        key: ItemKey,
-        *,
-        attempt: int | None = None,
-        offset: int = 0,
-        length: int = 65_536,
-        stream: Literal["log", "result"] = "log",
-    ) -> LogChunk:
-        """Return bytes of an attempt's log."""
-        return await self._call(
-            lambda api: api.log_range(
-                key, attempt=attempt, offset=offset, length=length, stream=stream
-            )
-        )
-
-    async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
-        """Say what a launch would run."""
-        return await self._call(lambda api: api.preview(source, cwd=cwd, limit=limit))
-
-    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
-        """Commit a convoy and let it start; return its id."""
-        return await self._call(lambda api: api.launch(source, env=env, cwd=cwd))
-
-    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
-        """Cancel items, or all of a convoy."""
-        return await self._call(lambda api: api.cancel(targets, is_kill=is_kill))
-
-    async def retry(
-        self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
-    ) -> Outcome:
-        """Put ended items back, attempt + 1."""
-        return await self._call(lambda api: api.retry(targets, env=env))
-
-    async def pause(self, convoy_id: str) -> None:
-        """Start nothing more of the convoy."""
-        await self._call(lambda api: api.pause(convoy_id))
-
-    async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
-        """Let a convoy start operations again."""
-        await self._call(lambda api: api.resume(convoy_id, env=env))
-
-    async def set_parallelism(self, parallelism: int | None) -> int:
-        """Pin the parallelism, or with None give it back to auto."""
-        return await self._call(lambda api: api.set_parallelism(parallelism))
-
-    async def wait(
-        self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
-    ) -> tuple[ConvoyView, ...]:
-        """Return the convoys when all (or one) of them have ended."""
-        return await self._call(
-            lambda api: api.wait(convoy_ids, is_any=is_any, timeout_s=timeout_s)
-        )
-
-    async def stop(self, mode: StopMode = StopMode.INTERRUPT) -> None:
-        """Stop the engine, not what connects to the next."""
-        await self._call(lambda api: api.stop(mode))
 
 
 class _Stream:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aisquad_core.api import (
         ConvoyView,
         Event,
+        History,
         ItemDetail,
         ItemFilter,
         ItemPage,
@@ -189,6 +190,14 @@ class SocketEngine:
             "log_range", wire.LogRequest(key, attempt, offset, length, stream)
         )
         return chunk
+
+    async def history(
+        self, *, period_s: float = 3600.0, points: int = 120, convoy_id: str | None = None
+    ) -> History:
+        """Return what the metrics say of the last seconds."""
+        request = wire.HistoryRequest(period_s, points, convoy_id)
+        history: History = await self._ask("history", request)
+        return history
 
     async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
         """Say what a launch would run."""

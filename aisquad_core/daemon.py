@@ -195,6 +195,9 @@ class _Connection:
             "log_range": lambda r: engine.log_range(
                 r.key, attempt=r.attempt, offset=r.offset, length=r.length, stream=r.stream
             ),
+            "history": lambda r: engine.history(
+                period_s=r.period_s, points=r.points, convoy_id=r.convoy_id
+            ),
             "preview": lambda r: engine.preview(r.source, cwd=r.cwd, limit=r.limit),
             "launch": lambda r: engine.launch(r.source, env=r.env or {}, cwd=r.cwd),
             "cancel": lambda r: engine.cancel(

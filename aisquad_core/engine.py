@@ -10,9 +10,18 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Self
 
-from aisquad_core.api import EngineView, ItemSort, Outcome, Snapshot, StopMode
+from aisquad_core.api import (
+    EngineView,
+    History,
+    ItemSort,
+    Outcome,
+    Snapshot,
+    StopMode,
+    check_history,
+)
 from aisquad_core.clock import SystemClock
 from aisquad_core.errors import EngineStoppedError, PoolError, StateError, StorageError
 from aisquad_core.events import EventHub
@@ -504,6 +513,15 @@ class Engine:
         return await self._queries.log_range(
             key, attempt=attempt, offset=offset, length=length, stream=stream
         )
+
+    async def history(
+        self, *, period_s: float = 3600.0, points: int = 120, convoy_id: str | None = None
+    ) -> History:
+        """Return what the metrics say of the last seconds; see `EngineAPI.history`."""
+        self._check_readable()
+        check_history(period_s, points)
+        now = self._clock.now()
+        return History(is_recorded=False, start=now - timedelta(seconds=period_s), end=now)
 
     async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
         """Say what a launch would run."""

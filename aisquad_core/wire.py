@@ -18,6 +18,7 @@ from aisquad_core.api import (
     ConvoyChanged,
     ConvoyView,
     EngineState,
+    History,
     ItemChanged,
     ItemDetail,
     ItemFilter,
@@ -110,6 +111,14 @@ class LogRequest(msgspec.Struct, frozen=True):
     offset: int
     length: int
     stream: str
+
+
+class HistoryRequest(msgspec.Struct, frozen=True):
+    """Arguments of `history`."""
+
+    period_s: float
+    points: int
+    convoy_id: str | None
 
 
 class LaunchRequest(msgspec.Struct, frozen=True):
@@ -212,6 +221,7 @@ RESULTS: Mapping[str, Any] = {
     "offset_of": int | None,
     "item": ItemDetail,
     "log_range": LogChunk,
+    "history": History,
     "preview": Preview,
     "launch": str,
     "cancel": Outcome,
@@ -229,6 +239,7 @@ REQUESTS: Mapping[str, Any] = {
     "offset_of": OffsetRequest,
     "item": ItemKey,
     "log_range": LogRequest,
+    "history": HistoryRequest,
     "preview": LaunchRequest,
     "launch": LaunchRequest,
     "cancel": CancelRequest,

@@ -74,6 +74,20 @@ def percent() -> Kind[float]:
     return Kind("a percentage from 1 to 100", parse)
 
 
+def fraction() -> Kind[float]:
+    """Return how a fraction is read; above 1 it is surely a percentage by mistake."""
+
+    def parse(raw: object) -> float:
+        if not isinstance(raw, str | int | float) or isinstance(raw, bool):
+            raise ValueError
+        number = float(raw)
+        if not 0 < number <= 1:
+            raise ValueError
+        return number
+
+    return Kind("a fraction above 0, up to 1", parse)
+
+
 def seconds(lowest: float, highest: float) -> Kind[float]:
     """Return how a duration within bounds (in seconds) is read."""
 
@@ -113,6 +127,15 @@ def _parse_path(raw: object) -> Path:
 FLAG = Kind("true or false", _parse_flag)
 PATH = Kind("the path of a file", _parse_path)
 TEXT = Kind("a text that is not empty", parse_text)
+
+
+def _parse_address(raw: object) -> str:
+    import ipaddress  # noqa: PLC0415 - few commands pay for it
+
+    return str(ipaddress.ip_address(parse_text(raw).strip()))
+
+
+ADDRESS = Kind("an IP address of this machine, such as 127.0.0.1 or ::", _parse_address)
 
 
 def refuse_unknown(key: str, raw: object, known: Iterable[str], name: str, source: str) -> NoReturn:

@@ -204,7 +204,10 @@ def _settle(
     if state_dir is not None:
         database = cwd / state_dir / "workstate.db"
         sources["workstate_db"] = "--state"
-    values["workstate_db"] = _project_folder(cwd) / _expand_home(database, environ)
+    project = _project_folder(cwd)
+    values["workstate_db"] = project / _expand_home(database, environ)
+    if "metrics_db" in values:
+        values["metrics_db"] = project / _expand_home(values["metrics_db"], environ)
     settings = Settings(
         **values,
         agents=MappingProxyType(agents),

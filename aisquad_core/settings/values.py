@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from aisquad_core.errors import UntrustedError
 from aisquad_core.settings.agents import BUILT_IN_AGENTS
-from aisquad_core.settings.kinds import FLAG, PATH, Kind, percent, seconds, whole
+from aisquad_core.settings.kinds import (
+    ADDRESS,
+    FLAG,
+    PATH,
+    Kind,
+    fraction,
+    percent,
+    seconds,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from aisquad_core.settings.agents import AgentProfile
 
@@ -20,6 +29,8 @@ T = TypeVar("T")
 
 VARIABLE_PREFIX = "AI_SQUAD_"
 DEFAULT_SOURCE = "default"
+_BESIDE = Path()
+"""Stands for a file in the state folder, which is known only with `workstate_db`."""
 
 
 def _setting(default: T, kind: Kind[T], help: str) -> T:
@@ -86,6 +97,20 @@ class Settings:
         whole(0, 999_999_999_999),
         "Most bytes of ended convoys' logs together; the oldest go (0: no limit).",
     )
+    backpressure_threshold: float = _setting(
+        0.8, fraction(), "Fraction of the write queue in use above which launches are refused."
+    )
+    enable_metrics: bool = _setting(True, FLAG, "Record metrics, for the history and monitoring.")
+    metrics_db: Path = field(
+        default=_BESIDE, metadata={"kind": PATH, "help": "The database of the metrics."}
+    )
+    metrics_retention_days: int = _setting(30, whole(1, 36_500), "Days for which metrics are kept.")
+    monitoring_port: int = _setting(
+        8080, whole(0, 65_535), "Port of the monitoring API of `aisquad up` (0: none)."
+    )
+    monitoring_address: str = _setting(
+        "127.0.0.1", ADDRESS, "Where that listens; beyond loopback only the token lets in."
+    )
     agents: Mapping[str, AgentProfile] = field(default_factory=lambda: BUILT_IN_AGENTS)
     """By name, the built-in ones first."""
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +119,11 @@ class Settings:
     """The settings files that were read, the user's before the project's."""
     untrusted: Untrusted | None = None
     """The project's file, if some of it was left out; None: all that it says holds."""
+
+    def __post_init__(self) -> None:
+        """Put the metrics into the state folder, unless somebody said where."""
+        if self.metrics_db == _BESIDE:
+            object.__setattr__(self, "metrics_db", self.workstate_db.with_name("metrics.db"))
 
     @property
     def state_dir(self) -> Path:

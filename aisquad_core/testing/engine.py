@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from aisquad_core.api import (
     ConvoyView,
+    History,
     ItemSort,
     Outcome,
     Snapshot,
     StatusCounts,
     StopMode,
+    check_history,
 )
 from aisquad_core.errors import EngineStoppedError, InputError
 from aisquad_core.events import EventHub
@@ -73,6 +75,8 @@ class FakeEngine:
     ) -> None:
         self.clock = clock or FakeClock()
         self.hub = EventHub()
+        self.past: History | None = None
+        """What `history` says; None: metrics are off."""
         self._is_hastened = False
         self._agents = dict(agents or {})
         self._work = FakeWork(
@@ -269,6 +273,16 @@ class FakeEngine:
         return self._reader.log_range(
             key, attempt=attempt, offset=offset, length=length, stream=stream
         )
+
+    async def history(
+        self, *, period_s: float = 3600.0, points: int = 120, convoy_id: str | None = None
+    ) -> History:
+        """Return the past that the test set (`past`), or that nothing is recorded."""
+        self._check_readable()
+        check_history(period_s, points)
+        now = self.clock.now()
+        start = now - timedelta(seconds=period_s)
+        return self.past or History(is_recorded=False, start=start, end=now)
 
     async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
         """Say what a launch would run."""

@@ -96,6 +96,12 @@ def test_defaults_are_those_of_the_design(place: Place) -> None:
         "log_limit_bytes": "64000000",
         "keep_runs_days": "30",
         "keep_runs_bytes": "10000000000",
+        "backpressure_threshold": "0.8",
+        "enable_metrics": "true",
+        "metrics_db": f'"{place.project}/.ai_squad/metrics.db"',
+        "metrics_retention_days": "30",
+        "monitoring_port": "8080",
+        "monitoring_address": '"127.0.0.1"',
     }
     assert set(settings.sources.values()) == {"default"}
     assert settings.files == ()
@@ -251,7 +257,7 @@ def test_a_bad_flag_names_itself(place: Place) -> None:
             "[settings]\npoolsize = 1",
             "settings.poolsize = 1: expected a known key; did you mean pool_size?",
         ),
-        ("qqqq = 1", "qqqq = 1: expected a known key; known are agents, baseline_parallelism,"),
+        ("qqqq = 1", "qqqq = 1: expected a known key; known are agents, backpressure_threshold,"),
         (
             "pool_size = 1\n[settings]\npool_size = 2",
             "settings.pool_size = 2: expected to be set once",

@@ -110,7 +110,8 @@ def test_a_key_holds_in_a_found_file_only_if_somebody_said_so() -> None:
     guarded = {"command", "env", "cwd", "stdin", "stdin_file"}
     plain = {"rate_limit", "rate_burst", "max_parallel", "timeout", "stdout"}
     assert set(_AGENT_KEYS) == guarded | plain
-    assert [key for key in BY_KEY if not is_plain(key)] == ["workstate_db"]
+    held_back = ["workstate_db", "metrics_db", "monitoring_address"]
+    assert [key for key in BY_KEY if not is_plain(key)] == held_back
 
 
 def test_what_needs_trust_is_refused_and_says_where_to_give_it(place: Place) -> None:
