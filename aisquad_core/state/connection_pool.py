@@ -214,15 +214,15 @@ class ConnectionPool:
                 return reader
             self._discard(reader)
             self._reconnects += 1
-        reader = PooledReader(self._path, self._database)
         try:
-            return await reader.open()
+            return await PooledReader(self._path, self._database).open()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN and not await asyncio.to_thread(
-                self._path.exists
-            ):
+            if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN:
+                raise
+            if not await asyncio.to_thread(self._path.exists):
                 raise FileNotFoundError(f"{self._path} does not exist") from error
-            raise
+        # Now it is there: it may have been made after the first look.
+        return await PooledReader(self._path, self._database).open()
 
     async def _drain(self, reader: PooledReader) -> bool:
         """End what still runs on the reader and roll back; False if it had to be given up.

@@ -26,6 +26,7 @@ from aisquad_core.state.changes import (
 from aisquad_core.state.conditions import place_range
 from aisquad_core.state.connection import switching_quickly
 from aisquad_core.state.connection_pool import ConnectionPool
+from aisquad_core.state.finishing import finish
 from aisquad_core.state.mark import Mark
 from aisquad_core.state.operation_text import encode_json
 from aisquad_core.state.reader import Reader
@@ -117,7 +118,7 @@ class WorkState:
 
     async def _finish(self, writing: asyncio.Task[None]) -> None:
         self._writer.close()
-        await _finish((writing,))
+        await finish((writing,))
 
     def run_update(self, update: RunUpdate) -> asyncio.Future[int]:
         """Change what running an item changes, if its version is the expected one.
@@ -323,20 +324,8 @@ class WorkState:
             deleting = self._writer.add_job(
                 partial(delete_launch, number=number, limit=TRANSITION_CHUNK)
             )
-            await _finish((deleting,))
+            await finish((deleting,))
             count = deleting.result()
             deleted += count
             if count < TRANSITION_CHUNK:
                 return deleted
-
-
-async def _finish(futures: Sequence[asyncio.Future[T]]) -> None:
-    """Wait for futures to be done even when cancelled; then be cancelled."""
-    cancelled: asyncio.CancelledError | None = None
-    while not all(future.done() for future in futures):
-        try:
-            await asyncio.wait(futures)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled

@@ -11,12 +11,12 @@ import sqlite3
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from aisquad_core.errors import StateError, StorageError
 from aisquad_core.state.bulk import MAX_ROWS
 from aisquad_core.state.connection import ThreadConnection, as_storage_error, primary_code
-from aisquad_core.state.schema import migrate
+from aisquad_core.state.schema import check_version, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -331,24 +331,42 @@ class Writer:
                 await connection.close()
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        # Fetched, every one of them: an unfetched journal_mode=WAL locks readers out.
-        for pragma, wanted in (
-            ("journal_mode = WAL", "wal"),
-            ("synchronous = FULL", None),
-            (f"journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}", JOURNAL_SIZE_LIMIT_BYTES),
-            (f"wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}", WAL_AUTOCHECKPOINT_PAGES),
-            ("temp_store = MEMORY", None),
-        ):
-            rows = connection.execute(f"PRAGMA {pragma}").fetchall()
-            if wanted is not None and rows != [(wanted,)]:
-                raise StorageError(f"{self._path}: SQLite refuses PRAGMA {pragma}: {rows}")
-        migrate(connection, self._path, "workstate")
-        identity = _identify(self._path)
+        prepare_for_writing(connection, self._path, "workstate", synchronous="FULL")
+        identity = identify(self._path)
         if self._identities.setdefault(self._path, identity) != identity:
             raise StorageError(f"{self._path} was replaced by another file")
-        self._identities[self._wal_path] = _identify(self._wal_path)
+        self._identities[self._wal_path] = identify(self._wal_path)
 
 
-def _identify(path: Path) -> tuple[int, int]:
+def prepare_for_writing(
+    connection: sqlite3.Connection,
+    path: Path,
+    database: str,
+    *,
+    synchronous: Literal["FULL", "NORMAL"],
+) -> None:
+    """Set up the only connection that writes a database, and bring its schema up to date.
+
+    Raises:
+        NewerSchemaError: The database is from a newer aisquad.
+        StorageError: SQLite refuses what is needed.
+    """
+    check_version(connection, path, database)  # before anything in the file changes
+    # Fetched, every one of them: an unfetched journal_mode=WAL locks readers out.
+    for pragma, wanted in (
+        ("journal_mode = WAL", "wal"),
+        (f"synchronous = {synchronous}", None),
+        (f"journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}", JOURNAL_SIZE_LIMIT_BYTES),
+        (f"wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}", WAL_AUTOCHECKPOINT_PAGES),
+        ("temp_store = MEMORY", None),
+    ):
+        rows = connection.execute(f"PRAGMA {pragma}").fetchall()
+        if wanted is not None and rows != [(wanted,)]:
+            raise StorageError(f"{path}: SQLite refuses PRAGMA {pragma}: {rows}")
+    migrate(connection, path, database)
+
+
+def identify(path: Path) -> tuple[int, int]:
+    """Return a file's device and inode (blocking): another one at its path differs in them."""
     status = path.stat()
     return status.st_dev, status.st_ino

@@ -1,0 +1,182 @@
+"""The questions as SQL; each answers with one JSON document."""
+
+from __future__ import annotations
+
+from aisquad_core.state.metrics.spans import DAY_S, HOUR_S, MINUTE_US
+
+
+def _as_json(columns: str, query: str) -> str:
+    """Return a query that answers with all rows of `query` as one JSON list of lists."""
+    return f"SELECT json_group_array(json_array({columns})) FROM ({query})"
+
+
+def _together(*queries: str) -> str:
+    """Return a query that answers with the answers of several as one JSON list."""
+    return f"SELECT json_array({', '.join(f'json(({query}))' for query in queries)})"
+
+
+def _rows(columns: str, rest: str) -> str:
+    return _as_json(columns, f"SELECT {columns} {rest}")
+
+
+RECENT_CONVOYS = _rows(
+    "convoy_id, name, status, start_us, end_us, operations, completed, failed, cancelled, skipped,"
+    " attempts, attempts_us",
+    "FROM convoys ORDER BY start_us DESC, convoy_id LIMIT :limit",
+)
+FAILURES = _rows(
+    "convoy_id, item_id, agent_id, status, attempt, exit_code, error, ended_us, duration_us",
+    "FROM operations WHERE is_final AND status IN ('failed', 'lost')"
+    " ORDER BY ended_us DESC, number DESC LIMIT :limit",
+)
+RESIZES = _rows(
+    "at_us, previous, parallelism, is_auto, reason",
+    "FROM resizes WHERE at_us > :start AND at_us <= :end"
+    " ORDER BY at_us DESC, number DESC LIMIT :limit",
+)
+
+_SINGLY = tuple(f">= :a{number} AND {{0}} < :b{number}" for number in (0, 1))
+_SUMMED = ((2, HOUR_S), (3, HOUR_S), (4, DAY_S))
+"""Number of the part of the time as its parameters have it, and the width of the sums there."""
+
+
+def _in_spans(singly: str, at_us: str, summed: str) -> str:
+    """Return a query for rows of the whole time: days and hours summed up, the edges singly.
+
+    Args:
+        singly: Reads what ended singly; a condition is put behind it.
+        at_us: When it ended.
+        summed: Reads sums, with a condition already.
+    """
+    parts = [f"{singly} WHERE {at_us} {condition.format(at_us)}" for condition in _SINGLY]
+    parts += [
+        f"{summed} AND width_s = {width_s} AND start_us >= :a{number} AND start_us < :b{number}"
+        for number, width_s in _SUMMED
+    ]
+    return " UNION ALL ".join(parts)
+
+
+def _ends(rows: str) -> str:
+    return _as_json(
+        "outcome, bin, count, sum_us",
+        "SELECT outcome, bin, sum(count) AS count, sum(sum_us) AS sum_us"
+        f" FROM ({rows}) GROUP BY outcome, bin HAVING sum(count) > 0",
+    )
+
+
+def _sum(column: str, *outcomes: str) -> str:
+    """Return SQL for the sum over the rows of some outcomes."""
+    fitting = ", ".join(f"'{outcome}'" for outcome in outcomes)
+    return f"coalesce(sum({column}) FILTER (WHERE outcome IN ({fitting})), 0)"
+
+
+def _agents(rows: str) -> str:
+    return _as_json(
+        "agent_id, completed, failed, timed, sum_us",
+        f"SELECT agent_id, {_sum('count', 'completed')} AS completed,"
+        f" {_sum('count', 'failed', 'lost')} AS failed,"
+        f" {_sum('count', 'completed', 'failed')} AS timed,"
+        f" {_sum('sum_us', 'completed', 'failed')} AS sum_us"
+        f" FROM ({rows}) GROUP BY agent_id HAVING sum(count) > 0"
+        " ORDER BY sum(count) DESC, agent_id",
+    )
+
+
+_OUTCOME = "CASE WHEN is_final THEN status ELSE 'retried' END"
+_OPERATION_ENDS = _in_spans(
+    f"SELECT {_OUTCOME} AS outcome, bin, 1 AS count, duration_us AS sum_us FROM operations",
+    "ended_us",
+    "SELECT outcome, bin, count, sum_us FROM ends WHERE kind = 'operation'",
+)
+_CONVOY_ENDS = _in_spans(
+    "SELECT status AS outcome, bin, 1 AS count, max(0, end_us - start_us) AS sum_us FROM convoys",
+    "end_us",
+    "SELECT outcome, bin, count, sum_us FROM ends WHERE kind = 'convoy'",
+)
+_AGENT_ENDS = _in_spans(
+    "SELECT agent_id, status AS outcome, is_final AS count, is_final * duration_us AS sum_us"
+    " FROM operations",
+    "ended_us",
+    "SELECT agent_id, outcome, count, sum_us FROM agent_ends WHERE true",
+)
+STATS = _together(
+    _rows(
+        "status, count",
+        "FROM (SELECT status, count(*) AS count FROM convoys WHERE end_us IS NULL GROUP BY status)",
+    ),
+    _ends(_CONVOY_ENDS),
+    _ends(_OPERATION_ENDS),
+)
+AGENTS = _agents(_AGENT_ENDS)
+
+_OF_CONVOY = "FROM operations WHERE convoy_id = :convoy AND ended_us > :start AND ended_us <= :end"
+_OF_ALL = "FROM operations WHERE ended_us > :start AND ended_us <= :end"
+
+
+def _stretch_of(at_us: str) -> str:
+    """Return SQL for the number of the stretch, from 0, that a time after `:start` falls into."""
+    return f"max(0, min(({at_us} - :start) * :points / (:end - :start), :points - 1))"
+
+
+def _throughput(at_us: str, rows: str) -> str:
+    return _as_json(
+        "stretch, completed, failed",
+        f"SELECT {_stretch_of(at_us)} AS stretch, {_sum('count', 'completed')} AS completed,"
+        f" {_sum('count', 'failed', 'lost')} AS failed"
+        f" FROM ({rows}) GROUP BY stretch HAVING completed + failed > 0 ORDER BY stretch",
+    )
+
+
+def _slowest(rest: str) -> str:
+    return _rows(
+        "convoy_id, item_id, agent_id, status, duration_us, ended_us",
+        f"{rest} AND is_final AND bin >= 0 ORDER BY duration_us DESC, number LIMIT :slowest",
+    )
+
+
+def _singly(rest: str) -> str:
+    return f"SELECT ended_us, status AS outcome, is_final AS count {rest}"
+
+
+FINE_PAST = _together(
+    _throughput("ended_us", _singly(_OF_ALL)), _ends(_OPERATION_ENDS), AGENTS, _slowest(_OF_ALL)
+)
+HOURLY_PAST = _together(
+    _throughput(
+        "start_us",
+        "SELECT start_us, outcome, count FROM agent_ends"
+        f" WHERE width_s = {HOUR_S} AND start_us > :start - {HOUR_S * 1_000_000}"
+        " AND start_us <= :end",
+    ),
+    _ends(_OPERATION_ENDS),
+    AGENTS,
+    _slowest(_OF_ALL),
+)
+CONVOY_PAST = _together(
+    _throughput("ended_us", _singly(_OF_CONVOY)),
+    _ends(f"SELECT {_OUTCOME} AS outcome, bin, 1 AS count, duration_us AS sum_us {_OF_CONVOY}"),
+    _agents(
+        "SELECT agent_id, status AS outcome, is_final AS count, is_final * duration_us AS sum_us"
+        f" {_OF_CONVOY}"
+    ),
+    _slowest(_OF_CONVOY),
+)
+
+_SAMPLED = ("cpu_percent", "memory_percent", "active_workers", "queue_depth", "parallelism",
+            "throttle")  # fmt: skip
+
+
+def _sampled(samples: str, counts: str, rest: str) -> str:
+    columns = ", ".join(_SAMPLED)
+    means = ", ".join(f"sum({name}) / {counts} AS {name}" for name in _SAMPLED)
+    return _as_json(
+        f"stretch, {columns}",
+        f"SELECT {_stretch_of('at_us')} AS stretch, {means} FROM {samples} WHERE {rest}"
+        " GROUP BY stretch ORDER BY stretch",
+    )
+
+
+SAMPLES = _sampled("samples", "count(*)", "at_us > :start AND at_us <= :end")
+MINUTES = _sampled(
+    "sample_minutes", "sum(count)", f"at_us > :start - {MINUTE_US} AND at_us <= :end"
+)
