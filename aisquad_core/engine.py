@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Self
 
 from aisquad_core.api import (
@@ -20,7 +19,6 @@ from aisquad_core.api import (
     Outcome,
     Snapshot,
     StopMode,
-    check_history,
 )
 from aisquad_core.clock import SystemClock
 from aisquad_core.errors import EngineStoppedError, PoolError, StateError, StorageError
@@ -33,6 +31,7 @@ from aisquad_core.execution.governor import Governor
 from aisquad_core.execution.ledger import Ledger
 from aisquad_core.execution.log_cap import LogCap
 from aisquad_core.execution.overview import Overview
+from aisquad_core.execution.past import Past
 from aisquad_core.execution.picture import Picture
 from aisquad_core.execution.process import LocalRunner
 from aisquad_core.execution.queries import Queries, preview
@@ -155,11 +154,12 @@ class Engine:
         self._picture = Picture(
             hub=self._hub, scheduler=self._scheduler, clock=clock, why=self._why
         )
+        self._past = Past(settings, scheduler=self._scheduler, clock=clock)
         self._ledger = Ledger(
             state=self._state,
             scheduler=self._scheduler,
             environments=self._environments,
-            observer=self._picture,
+            observers=[*self._past.observers, self._picture],
             clock=clock,
         )
         self._executor = ConvoyExecutor(
@@ -249,6 +249,7 @@ class Engine:
             await asyncio.to_thread(self._folder.acquire)
             stack.push_async_callback(asyncio.to_thread, self._folder.release)
             await asyncio.to_thread(self._origin.look)
+            await stack.enter_async_context(self._past)
             await stack.enter_async_context(self._state)
             await stack.enter_async_context(self._runner)
             await stack.enter_async_context(self._executor)
@@ -361,8 +362,9 @@ class Engine:
             await self._keep_up()
 
     async def _keep_up(self) -> None:
-        """Prune old runs now and every hour; what cannot be done now may be done then."""
+        """Tidy up now and every hour; what cannot be done now may be done then."""
         while True:
+            await self._past.catch_up(self._state.reader)
             try:
                 report = await self._upkeep.run()
             except (StateError, PoolError, OSError) as error:
@@ -380,7 +382,9 @@ class Engine:
             await self._clock.sleep(self._settings.tick_s)
 
     async def _tick(self) -> None:
-        self._picture.sampled(await self._governor.tick())
+        load = await self._governor.tick()
+        self._picture.sampled(load)
+        self._past.sampled(load, self._view())
         self._executor.halt = await self._state.check_identity()
         try:
             await self._state.mark()
@@ -393,7 +397,9 @@ class Engine:
         self._show_engine()
 
     async def _resized(self, previous: int) -> None:
-        self._picture.resized(previous, self._view())
+        view = self._view()
+        self._picture.resized(previous, view)
+        self._past.resized(self._clock.now(), previous, view)
         await self._record_facts()
 
     async def _record_facts(self) -> None:
@@ -428,6 +434,7 @@ class Engine:
             or self._state.setback
             or self._log_trouble
             or self._upkeep_trouble
+            or self._past.trouble
         )
         return self._overview.view(self._phase, trouble)
 
@@ -519,9 +526,7 @@ class Engine:
     ) -> History:
         """Return what the metrics say of the last seconds; see `EngineAPI.history`."""
         self._check_readable()
-        check_history(period_s, points)
-        now = self._clock.now()
-        return History(is_recorded=False, start=now - timedelta(seconds=period_s), end=now)
+        return await self._past.history(period_s=period_s, points=points, convoy_id=convoy_id)
 
     async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
         """Say what a launch would run."""

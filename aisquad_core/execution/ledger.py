@@ -1,4 +1,4 @@
-"""Commits what the engine decided, and only then moves the tasks in memory and tells the observer.
+"""Commits what the engine decided, and only then moves the tasks in memory and tells observers.
 
 Facts that have already happened are committed for as long as storage refuses; `trouble` then says
 so. An item that runs is written by its own run alone, everything else goes through here.
@@ -53,7 +53,7 @@ class Ledger:
         state: Where facts become durable.
         scheduler: The tasks in memory.
         environments: Each convoy's kept environment, dropped at its end.
-        observer: Is told of committed changes.
+        observers: Are told of committed changes, in this order.
         clock: Time.
     """
 
@@ -63,7 +63,7 @@ class Ledger:
         state: WorkState,
         scheduler: Scheduler,
         environments: EnvironmentStore,
-        observer: Observer,
+        observers: Sequence[Observer],
         clock: Clock,
     ) -> None:
         self.trouble: str | None = None
@@ -77,7 +77,7 @@ class Ledger:
         self._state = state
         self._scheduler = scheduler
         self._environments = environments
-        self._observer = observer
+        self._observers = tuple(observers)
         self._clock = clock
 
     async def commit_start(self, task: Task, update: RunUpdate) -> bool:
@@ -151,7 +151,8 @@ class Ledger:
             task.version += 1
             task.reason = reason
             convoy.set_status(task, status)
-            self._observer.item_changed(task, None)
+            for observer in self._observers:
+                observer.item_changed(task, None)
             if status is WorkStatus.PENDING:
                 self.requeue(task)
 
@@ -194,7 +195,8 @@ class Ledger:
                 stopping=None,
             )
             await self.update_convoy(convoy, ended)
-            self._observer.convoy_ended(convoy)
+            for observer in self._observers:
+                observer.convoy_ended(convoy)
             self._scheduler.remove(convoy)
             if not self._scheduler.convoys:
                 gc.unfreeze()
@@ -205,7 +207,8 @@ class Ledger:
         # Set before the commit, so that of two changes under way neither undoes the other.
         convoy.record = replace(record, updated_at=self._clock.now())
         await self.until_stored(lambda: self._state.update_convoy(convoy.record))
-        self._observer.convoy_changed(convoy)
+        for observer in self._observers:
+            observer.convoy_changed(convoy)
 
     def requeue(self, task: Task, *, delay_s: float = 0.0, reason: str | None = None) -> None:
         """Queue a pending task, after a delay if there is one, for which `reason` is shown."""
@@ -220,7 +223,8 @@ class Ledger:
         task.run = None if update.status.is_final else update
         task.attempt = update.attempt
         task.convoy.set_status(task, update.status)
-        self._observer.item_changed(task, update)
+        for observer in self._observers:
+            observer.item_changed(task, update)
 
     async def until_stored(self, write: Callable[[], Awaitable[_Stored]]) -> _Stored:
         """Write what has already happened, again and again until storage takes it."""

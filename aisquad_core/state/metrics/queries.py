@@ -24,6 +24,7 @@ RECENT_CONVOYS = _rows(
     " attempts, attempts_us",
     "FROM convoys ORDER BY start_us DESC, convoy_id LIMIT :limit",
 )
+UNFINISHED = "SELECT json_group_array(convoy_id) FROM convoys WHERE end_us IS NULL"
 FAILURES = _rows(
     "convoy_id, item_id, agent_id, status, attempt, exit_code, error, ended_us, duration_us",
     "FROM operations WHERE is_final AND status IN ('failed', 'lost')"

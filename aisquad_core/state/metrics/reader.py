@@ -44,6 +44,7 @@ from aisquad_core.state.metrics.queries import (
     RESIZES,
     SAMPLES,
     STATS,
+    UNFINISHED,
 )
 from aisquad_core.state.metrics.spans import cut, from_us, to_us
 
@@ -91,6 +92,10 @@ class MetricsReader:
         """Return the convoys that began last, newest first."""
         rows = await self._ask(RECENT_CONVOYS, {"limit": _checked(limit)})
         return tuple(_convoy(row) for row in rows)
+
+    async def get_unfinished_convoys(self) -> tuple[str, ...]:
+        """Return the ids of the convoys of which no end was recorded."""
+        return tuple(await self._ask(UNFINISHED, {}))
 
     async def get_convoy_stats(self, time_range_minutes: float = 60.0) -> ConvoyStats:
         """Sum up the convoys and operations of the last minutes.
