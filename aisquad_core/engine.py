@@ -44,6 +44,7 @@ from aisquad_core.load.resource_monitor import ResourceMonitor
 from aisquad_core.load.semaphore import AdaptiveSemaphore
 from aisquad_core.load.tuning import Policy, Thresholds
 from aisquad_core.model import ConvoyStatus, ItemKey
+from aisquad_core.notices import Notices
 from aisquad_core.sanitise import one_line
 from aisquad_core.state.folder import StateFolder, boot_id
 from aisquad_core.state.origin import Origin
@@ -155,12 +156,14 @@ class Engine:
             hub=self._hub, scheduler=self._scheduler, clock=clock, why=self._why
         )
         self._past = Past(settings, scheduler=self._scheduler, clock=clock)
+        self._notices = notices = Notices(settings, reader=self._state.reader, clock=clock)
         self._ledger = Ledger(
             state=self._state,
             scheduler=self._scheduler,
             environments=self._environments,
-            observers=[*self._past.observers, self._picture],
+            observers=[*self._past.observers, self._picture, *notices.observers],
             clock=clock,
+            before_end=notices.owe,
         )
         self._executor = ConvoyExecutor(
             ledger=self._ledger,
@@ -261,6 +264,7 @@ class Engine:
             await asyncio.to_thread(self._origin.hold, [record.id for record in unfinished])
             await self._tasks.__aenter__()
             self._exits = stack.pop_all()
+        self._notices.start(self._tasks)
         self._background = [
             self._tasks.create_task(self._keep_ticking()),
             self._tasks.create_task(self._take_over(unfinished)),
@@ -300,6 +304,7 @@ class Engine:
         await self._steering.interrupt(
             self._runs_to_stop(mode), grace_s=0.0 if mode is StopMode.KILL else None
         )
+        await self._notices.close(0.0 if mode is StopMode.KILL else self._settings.grace_s)
         if not is_first:
             await stopped.wait()
             return

@@ -79,7 +79,11 @@ async def serve(
 def keep_log(state_dir: Path) -> None:
     """Let everything that is logged go to the state folder's log, which is kept small."""
     handler = RotatingFileHandler(
-        state_dir / LOG_NAME, maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT, encoding="utf-8"
+        state_dir / LOG_NAME,
+        maxBytes=_LOG_BYTES,
+        backupCount=_LOGS_KEPT,
+        encoding="utf-8",
+        delay=True,
     )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -55,6 +55,7 @@ class Ledger:
         environments: Each convoy's kept environment, dropped at its end.
         observers: Are told of committed changes, in this order.
         clock: Time.
+        before_end: Awaited with a convoy's id before its end is committed.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Ledger:
         environments: EnvironmentStore,
         observers: Sequence[Observer],
         clock: Clock,
+        before_end: Callable[[str], Awaitable[None]],
     ) -> None:
         self.trouble: str | None = None
         """Why nothing can be committed just now; None when well."""
@@ -79,6 +81,7 @@ class Ledger:
         self._environments = environments
         self._observers = tuple(observers)
         self._clock = clock
+        self._before_end = before_end
 
     async def commit_start(self, task: Task, update: RunUpdate) -> bool:
         """Commit the intent to start; False if that cannot be, and the task waits anew."""
@@ -188,6 +191,7 @@ class Ledger:
             convoy_id = convoy.record.id
             if convoy.unfinished or self._scheduler.convoys.get(convoy_id) is not convoy:
                 return
+            await self._before_end(convoy_id)
             ended = replace(
                 convoy.record,
                 status=final_status(convoy),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -136,6 +137,21 @@ def _parse_address(raw: object) -> str:
 
 
 ADDRESS = Kind("an IP address of this machine, such as 127.0.0.1 or ::", _parse_address)
+
+
+def _parse_arguments(raw: object) -> tuple[str, ...]:
+    if isinstance(raw, str):
+        raw = json.loads(raw)
+    if not isinstance(raw, list | tuple):
+        raise ValueError
+    if not all(isinstance(each, str) and "\0" not in each for each in raw):
+        raise ValueError
+    if raw:
+        parse_text(raw[0])
+    return tuple(raw)
+
+
+ARGUMENTS = Kind('a list of arguments, such as ["notify", "--all"]; [] for none', _parse_arguments)
 
 
 def refuse_unknown(key: str, raw: object, known: Iterable[str], name: str, source: str) -> NoReturn:

@@ -11,6 +11,7 @@ from aisquad_core.errors import UntrustedError
 from aisquad_core.settings.agents import BUILT_IN_AGENTS
 from aisquad_core.settings.kinds import (
     ADDRESS,
+    ARGUMENTS,
     FLAG,
     PATH,
     Kind,
@@ -96,6 +97,9 @@ class Settings:
         10_000_000_000,
         whole(0, 999_999_999_999),
         "Most bytes of ended convoys' logs together; the oldest go (0: no limit).",
+    )
+    on_finish: tuple[str, ...] = _setting(
+        (), ARGUMENTS, "Command that is run when a convoy first fails and when it ends."
     )
     backpressure_threshold: float = _setting(
         0.8, fraction(), "Fraction of the write queue in use above which launches are refused."
@@ -192,4 +196,6 @@ def _as_toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, tuple):
+        return json.dumps(value, ensure_ascii=False)
     return json.dumps(str(value), ensure_ascii=False)

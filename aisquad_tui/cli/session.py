@@ -156,6 +156,7 @@ def open_engine(settings: Settings) -> AbstractAsyncContextManager[Reached]:
     """Reach the engine that runs, or run one here; what was interrupted earlier stays so."""
     from aisquad_core import connect
 
+    _keep_hook_log(settings)
     return connect.reach_engine(settings)
 
 
@@ -275,7 +276,16 @@ def embed_engine(settings: Settings) -> EmbeddedEngine:
     """Return an engine on a thread and loop of its own, to be entered."""
     from aisquad_core import connect, embedded
 
+    _keep_hook_log(settings)
     return embedded.EmbeddedEngine(lambda: connect.open_engine(settings))
+
+
+def _keep_hook_log(settings: Settings) -> None:
+    """Let an engine in this process log what its `on_finish` command says, out of the way."""
+    if settings.on_finish:
+        from aisquad_core import service
+
+        service.keep_log(settings.state_dir)
 
 
 async def plan_upkeep(settings: Settings) -> UpkeepPlan:

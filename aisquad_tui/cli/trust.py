@@ -34,8 +34,8 @@ def trust(
 ) -> None:
     """Show what a project's aisquad.toml would run, and ask.
 
-    Before it is trusted nothing runs there, and what it says of agents' commands, environments
-    and folders and of the database does not hold. An edit asks again.
+    Before it is trusted nothing runs there, and what it says of commands (agents' and on_finish),
+    environments, folders and the database does not hold. An edit asks again.
     """
     terminal = open_terminal(color=color)
 

@@ -96,6 +96,7 @@ def test_defaults_are_those_of_the_design(place: Place) -> None:
         "log_limit_bytes": "64000000",
         "keep_runs_days": "30",
         "keep_runs_bytes": "10000000000",
+        "on_finish": "[]",
         "backpressure_threshold": "0.8",
         "enable_metrics": "true",
         "metrics_db": f'"{place.project}/.ai_squad/metrics.db"',
@@ -197,6 +198,9 @@ def test_the_state_flag_overrides_every_other_place(place: Place) -> None:
         ("TICK_SECONDS", "0", "from 0.1 s to 3600 s"),
         ("TICK_SECONDS", "1 fortnight", "from 0.1 s to 3600 s"),
         ("WORKSTATE_DB", " ", "the path of a file"),
+        ("ON_FINISH", "notify-send done", 'a list of arguments, such as ["notify", "--all"]'),
+        ("ON_FINISH", '"notify-send"', "a list of arguments"),
+        ("ON_FINISH", '["notify", 1]', "a list of arguments"),
     ],
 )
 def test_a_bad_variable_names_itself_its_value_and_what_is_allowed(
@@ -221,6 +225,9 @@ def test_a_bad_variable_names_itself_its_value_and_what_is_allowed(
         (f"cpu_threshold = {'9' * 400}", "cpu_threshold"),
         ("tick_seconds = inf", "tick_seconds"),
         ("use_pooling = 1", "use_pooling"),
+        ('on_finish = "notify-send done"', "on_finish"),
+        ('on_finish = ["", "x"]', "on_finish"),
+        ('on_finish = ["a\\u0000b"]', "on_finish"),
         ("[settings]\nrate_limit = 0", "settings.rate_limit"),
         ("settings = 3", "settings"),
     ],
@@ -311,6 +318,15 @@ def test_a_baseline_over_the_maximum_is_refused_only_if_somebody_set_it(place: P
     )
 
 
+def test_a_command_is_a_list_of_arguments_and_in_a_variable_that_list_as_json(
+    place: Place,
+) -> None:
+    place.write_project('on_finish = ["./tell", "a b"]')
+    assert place.load().on_finish == ("./tell", "a b")
+    assert place.load(AI_SQUAD_ON_FINISH='["other"]').on_finish == ("other",)
+    assert place.load(AI_SQUAD_ON_FINISH="[]").on_finish == ()
+
+
 def test_a_burst_that_nobody_set_stays_within_the_rate(place: Place) -> None:
     assert place.load(AI_SQUAD_RATE_LIMIT="6").rate_burst == 6
     assert place.load(AI_SQUAD_RATE_LIMIT="6", AI_SQUAD_RATE_BURST="9").rate_burst == 9
@@ -322,6 +338,7 @@ def test_every_described_value_can_be_written_into_a_file_and_read_back(place: P
         AI_SQUAD_USE_POOLING="off",
         AI_SQUAD_CPU_THRESHOLD="72.5",
         AI_SQUAD_GRACE_SECONDS="1.5m",
+        AI_SQUAD_ON_FINISH='["sh", "-c", "echo \\"é\\" \\\\n"]',
     )
     text = "\n".join(f"{row.name} = {row.value}" for row in describe(settings))
     assert tomllib.loads(text)["grace_seconds"] == 90

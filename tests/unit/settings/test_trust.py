@@ -110,7 +110,7 @@ def test_a_key_holds_in_a_found_file_only_if_somebody_said_so() -> None:
     guarded = {"command", "env", "cwd", "stdin", "stdin_file"}
     plain = {"rate_limit", "rate_burst", "max_parallel", "timeout", "stdout"}
     assert set(_AGENT_KEYS) == guarded | plain
-    held_back = ["workstate_db", "metrics_db", "monitoring_address"]
+    held_back = ["workstate_db", "on_finish", "metrics_db", "monitoring_address"]
     assert [key for key in BY_KEY if not is_plain(key)] == held_back
 
 
