@@ -215,14 +215,20 @@ class EngineError(AISquadError):
 class EngineRunningError(EngineError):
     """Another engine holds the state folder."""
 
-    def __init__(self, folder: Path, pid: int | None, *, takes_no_commands: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pid: int | None,
+        *,
+        takes_no_commands: bool = False,
+        remedy: str = "wait for it, or use another state folder: --state DIR",
+    ) -> None:
         self.folder = folder
         self.pid = pid
         who = "another engine" if pid is None else f"the engine with pid {pid}"
         alone = " and takes no commands from elsewhere: it lives in a screen, or is just starting"
         super().__init__(
-            f"{who} is already running on {folder}{alone if takes_no_commands else ''}; "
-            "wait for it, or use another state folder: --state DIR"
+            f"{who} is already running on {folder}{alone if takes_no_commands else ''}; {remedy}"
         )
 
 

@@ -47,8 +47,20 @@ _VERBS: Sequence[tuple[Callable[..., None], str]] = (
         "git ls-files -z '*.py' | aisquad run -0 --each 'ruff check {}' --parallelism 4\n"
         "aisquad run --resume nightly-k3f9",
     ),
-    (up, "aisquad up\naisquad up --foreground --on-term detach"),
-    (down, "aisquad down\naisquad down --now\naisquad down --detach && aisquad up"),
+    (
+        up,
+        "aisquad up\n"
+        "aisquad up --systemd --dry-run\n"
+        "aisquad up --systemd\n"
+        "aisquad up --foreground --on-term detach",
+    ),
+    (
+        down,
+        "aisquad down\n"
+        "aisquad down --now\n"
+        "aisquad down --detach && aisquad up\n"
+        "aisquad down --systemd",
+    ),
     (
         launch,
         "aisquad launch nightly.toml\n"

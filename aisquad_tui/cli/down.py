@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +12,16 @@ import typer
 
 from aisquad_core.api import StopMode
 from aisquad_core.clock import SystemClock
-from aisquad_core.errors import EngineStoppedError
-from aisquad_tui.cli import options, session
+from aisquad_core.errors import EngineStoppedError, NotFoundError
+from aisquad_core.sanitise import escape_controls
+from aisquad_tui.cli import options, session, systemd
 from aisquad_tui.cli.boundary import Status, conclude
 from aisquad_tui.cli.terminal import Block, ColorChoice, Ink, open_terminal
 from aisquad_tui.formatting import count, duration, plural
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aisquad_core.api import EngineAPI, EngineView
     from aisquad_core.clock import Clock
     from aisquad_core.settings import Settings
@@ -38,6 +42,10 @@ def down(
     is_detaching: Annotated[
         bool, typer.Option("--detach", help="Leave what runs running for the next engine.")
     ] = False,
+    is_unit: Annotated[
+        bool,
+        typer.Option("--systemd", help="Also remove the unit that `aisquad up --systemd` wrote."),
+    ] = False,
     state: options.State = None,
     color: options.Color = ColorChoice.AUTO,
 ) -> None:
@@ -54,15 +62,39 @@ def down(
 
     async def stop_engine() -> int:
         settings = session.load_settings(state)
-        async with session.open_client(settings) as reached:
-            pid = (await reached.api.snapshot()).engine.pid
-            if not await _Stopping(reached.api, terminal, SystemClock()).stop(mode):
-                return Status.INTERRUPTED
-        await _until_gone(settings, pid)
-        terminal.say(f"engine {pid} has ended")
+        unit = systemd.unit_path(settings, os.environ)
+        if is_unit:
+            await asyncio.to_thread(_require_unit, unit)
+        if not is_unit or await session.holder_pid(settings) is not None:
+            async with session.open_client(settings) as reached:
+                pid = (await reached.api.snapshot()).engine.pid
+                if not await _Stopping(reached.api, terminal, SystemClock()).stop(mode):
+                    return Status.INTERRUPTED
+            await _until_gone(settings, pid)
+            terminal.say(f"engine {pid} has ended")
+        if is_unit:
+            await asyncio.to_thread(systemd.remove, unit)
+            terminal.say(f"removed {escape_controls(str(unit))}")
+        elif await asyncio.to_thread(unit.exists):
+            terminal.say(
+                "its systemd unit starts it again when the machine does; "
+                "`aisquad down --systemd` removes that"
+            )
         return Status.OK
 
     conclude(stop_engine)
+
+
+def _require_unit(unit: Path) -> None:
+    """Refuse to remove what is not there, or cannot be removed (blocking).
+
+    Raises:
+        InputError: The user's systemd does not answer.
+        NotFoundError: There is no unit.
+    """
+    if not unit.exists():
+        raise NotFoundError(f"{escape_controls(str(unit))}: there is no such unit")
+    systemd.require_systemd()
 
 
 class _Stopping:

@@ -30,7 +30,7 @@ def logout_warning(
     uid = os.getuid() if uid is None else uid
     user = _name_of(uid) if user is None else user
     cgroup = _read(root / "proc/self/cgroup")
-    has_linger = (root / "var/lib/systemd/linger" / user).exists()
+    has_linger = _has_linger(root, user)
     if f"/user@{uid}.service/" in cgroup and not has_linger:
         return (
             "this engine ends with your last session, and its work with it; "
@@ -43,6 +43,20 @@ def logout_warning(
             f"`aisquad down`, then `{linger}systemd-run --user --scope aisquad up` keeps the work"
         )
     return None
+
+
+def linger_warning(*, root: Path = Path("/"), user: str | None = None) -> str | None:
+    """Say that the user's systemd ends with the last session, and the remedy; None: it does not."""
+    if _has_linger(root, _name_of(os.getuid()) if user is None else user):
+        return None
+    return (
+        "your systemd, this engine and its work end with your last session; "
+        "`loginctl enable-linger` keeps them"
+    )
+
+
+def _has_linger(root: Path, user: str) -> bool:
+    return (root / "var/lib/systemd/linger" / user).exists()
 
 
 def _is_killing(root: Path, uid: int, user: str) -> bool:

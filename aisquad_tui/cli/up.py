@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,18 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aisquad_core.api import StopMode
-from aisquad_core.errors import EngineStartError
-from aisquad_core.sanitise import one_line
-from aisquad_tui.cli import options, session
+from aisquad_core.errors import EngineRunningError, EngineStartError
+from aisquad_core.sanitise import escape_controls
+from aisquad_tui.cli import options, session, systemd
 from aisquad_tui.cli.boundary import Status, conclude
-from aisquad_tui.cli.logout import logout_warning
+from aisquad_tui.cli.logout import linger_warning, logout_warning
 from aisquad_tui.cli.shapes import document
 from aisquad_tui.cli.table import facts
 from aisquad_tui.cli.terminal import ColorChoice, Ink, open_terminal
 from aisquad_tui.formatting import count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aisquad_core.settings import Settings
+    from aisquad_tui.cli.systemd import Unit
     from aisquad_tui.cli.terminal import Terminal
 
 
@@ -49,6 +53,17 @@ def up(
             "it running for the next engine."
         ),
     ] = OnTerm.INTERRUPT,
+    is_unit: Annotated[
+        bool,
+        typer.Option(
+            "--systemd",
+            help="Install and start it as a unit of your systemd, which starts it again after a "
+            "crash and a reboot; `aisquad down --systemd` removes it.",
+        ),
+    ] = False,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="With --systemd: print the unit; change nothing.")
+    ] = False,
     is_reporting: Annotated[bool, typer.Option("--report", hidden=True)] = False,
     project: Annotated[Path | None, typer.Option("--project", hidden=True)] = None,
     as_json: options.AsJson = False,
@@ -60,6 +75,10 @@ def up(
     It goes on with every convoy that has not ended, outlives this terminal, and takes what the
     other commands give it until `aisquad down`.
     """
+    if is_unit and is_foreground:
+        raise typer.BadParameter("goes without --foreground", param_hint="'--systemd'")
+    if is_dry and not is_unit:
+        raise typer.BadParameter("goes with --systemd", param_hint="'--dry-run'")
     terminal = open_terminal(color=color)
     mode = StopMode(on_term.value)
 
@@ -67,21 +86,60 @@ def up(
         settings = session.load_settings(state, cwd=project, needs_trust=True)
         if is_foreground:
             return session.serve(settings, on_term=mode, is_reporting=is_reporting)
-        is_new = asyncio.run(session.holder_pid(settings)) is None and _start(settings, mode, state)
-        pid, work = asyncio.run(_look(settings))
-        if as_json:
-            log = str(session.engine_log(settings))
-            folder = str(settings.state_dir)
-            terminal.out.line(
-                document({"pid": pid, "is_new": is_new, "state_dir": folder, "log": log})
+        unit: Unit | None = None
+        if is_unit:
+            unit = systemd.unit_of(
+                settings, os.environ, cwd=Path.cwd(), state=state and state.absolute()
             )
+            if is_dry:
+                terminal.say(f"would write {escape_controls(str(unit.path))}")
+                terminal.out.line(unit.text.removesuffix("\n"))
+                return Status.OK
+            is_new = _start_unit(unit, settings, terminal)
         else:
-            _tell(settings, terminal, pid=pid, work=work, is_new=is_new)
-        if is_new and (warning := logout_warning()) is not None:
+            no_engine = asyncio.run(session.holder_pid(settings)) is None
+            is_new = no_engine and _start(settings, mode, state)
+        pid, work = asyncio.run(_look(settings))
+        where = {"state_dir": str(settings.state_dir), "log": str(session.engine_log(settings))}
+        if unit is not None:
+            where |= {"log": systemd.log_command(unit), "unit": str(unit.path)}
+        if as_json:
+            terminal.out.line(document({"pid": pid, "is_new": is_new, **where}))
+        else:
+            pairs = [("work", work)]
+            pairs += [(title.removesuffix("_dir"), text) for title, text in where.items()]
+            _tell(terminal, pairs, pid=pid, is_new=is_new)
+        warning = logout_warning() if unit is None else linger_warning()
+        if is_new and warning is not None:
             terminal.say(f"warning: {warning}")
         return Status.OK
 
     conclude(raise_engine)
+
+
+def _start_unit(unit: Unit, settings: Settings, terminal: Terminal) -> bool:
+    """Start the unit (blocking); False if it runs already, as it should be.
+
+    Raises:
+        InputError: The user's systemd does not answer.
+        EngineRunningError: An engine runs here that is not the unit's.
+        EngineStartError: It could not be started.
+    """
+    systemd.require_systemd()
+    pid = asyncio.run(session.holder_pid(settings))
+    is_running = systemd.is_active(unit)
+    if pid is not None and not is_running:
+        remedy = "`aisquad down --detach`, then this again: its work goes on in the unit's engine"
+        raise EngineRunningError(settings.state_dir, pid or None, remedy=remedy)
+    if not unit.is_written():
+        unit.write()
+        terminal.say(
+            f"wrote {escape_controls(str(unit.path))}; `aisquad down --systemd` removes it"
+        )
+    elif is_running:
+        return False
+    systemd.install(unit, is_running=is_running)
+    return True
 
 
 def _start(settings: Settings, on_term: StopMode, state: Path | None) -> bool:
@@ -116,14 +174,9 @@ async def _look(settings: Settings) -> tuple[int, str]:
         return engine.pid, f"{count(engine.running)} running, {count(engine.queued)} queued"
 
 
-def _tell(settings: Settings, terminal: Terminal, *, pid: int, work: str, is_new: bool) -> None:
+def _tell(terminal: Terminal, pairs: Sequence[tuple[str, str]], *, pid: int, is_new: bool) -> None:
     out = terminal.out
     how = "runs" if is_new else "runs already"
     out.line(f"{out.ink(f'engine {pid}', Ink.STRONG)} {how}")
-    pairs = [
-        ("work", work),
-        ("state", one_line(str(settings.state_dir))),
-        ("log", one_line(str(session.engine_log(settings)))),
-    ]
-    for line in facts(pairs):
+    for line in facts([(title, escape_controls(text)) for title, text in pairs]):
         out.line(line)
