@@ -1,4 +1,7 @@
-"""What would end a daemon when its user logs out. Reads files, asks and changes nothing."""
+"""What would end a daemon when its user logs out, or with the service that it was started from.
+
+Reads files, asks and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,31 @@ import pwd
 import re
 from pathlib import Path
 
+from aisquad_core.sanitise import one_line
+
 _LOGIND_PLACES = ("usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd")
 """The later wins, each with its folder of additions behind its own file."""
+_UNIT_PLACES = (
+    "usr/lib/systemd",
+    "usr/local/lib/systemd",
+    "run/systemd/transient",
+    "run/user/{uid}/systemd/transient",
+    "run/systemd",
+    "etc/systemd",
+    "{home}/.config/systemd",
+)
+"""Where units lie, directly or below `system` and `user`; the later wins."""
+_SPARING = frozenset({"process", "none"})
+"""Values of KillMode that leave an engine alone when the service that started it stops."""
 _ASSIGNMENT = re.compile(r"\s*(#?)\s*(\w+)\s*=\s*(.*?)\s*")
 
 
 def logout_warning(
-    *, root: Path = Path("/"), uid: int | None = None, user: str | None = None
+    *,
+    root: Path = Path("/"),
+    uid: int | None = None,
+    user: str | None = None,
+    home: str | None = None,
 ) -> str | None:
     """Say what would kill an engine that is started here after logout, and the remedy (blocking).
 
@@ -21,6 +42,7 @@ def logout_warning(
         root: Where the system's files are.
         uid: Whose processes; None: this user's.
         user: Its name; None: as the system says.
+        home: Its folder; None: as the system says.
 
     Returns:
         One sentence; None when nothing is known that would.
@@ -42,7 +64,45 @@ def logout_warning(
             "this system kills what a session leaves (KillUserProcesses=yes); "
             f"`aisquad down`, then `{linger}systemd-run --user --scope aisquad up` keeps the work"
         )
+    services = re.findall(r"/([^/\n]+\.service)(?=/|$)", cgroup, re.MULTILINE)
+    if services and not services[-1].startswith("user@"):
+        place = os.path.expanduser("~") if home is None else home
+        mode = _kill_mode(root, services[-1], uid=uid, home=place)
+        if mode is not None and mode not in _SPARING:
+            why = f"{one_line(services[-1])} stops (KillMode={one_line(mode)})"
+            return (
+                f"this engine ends when {why}, and its work with it; "
+                "`aisquad down`, then `aisquad up --systemd` keeps both"
+            )
     return None
+
+
+def _kill_mode(root: Path, unit: str, *, uid: int, home: str) -> str | None:
+    """Return the KillMode of a service; None if its unit is not found."""
+    template = re.sub(r"@[^@]*\.service$", "@.service", unit)
+    folders = [
+        root / place.format(uid=uid, home=home.strip("/")) / kind
+        for place in _UNIT_PLACES
+        for kind in ("", "system", "user")
+    ]
+    files = [
+        folder / name
+        for name in (template, unit)
+        for folder in folders
+        if (folder / name).is_file()
+    ]
+    if not files:
+        return None
+    additions = {
+        file.name: file
+        for folder in folders
+        for name in ("service.d", f"{template}.d", f"{unit}.d")
+        for file in sorted((folder / name).glob("*.conf"))
+    }
+    found = _assignments(files[-1], has_defaults=False)
+    for name in sorted(additions):
+        found |= _assignments(additions[name], has_defaults=False)
+    return found.get("KillMode", "") or "control-group"
 
 
 def linger_warning(*, root: Path = Path("/"), user: str | None = None) -> str | None:

@@ -43,7 +43,13 @@ def machine(
 
 
 def warning(root: Path) -> str | None:
-    return logout_warning(root=root, uid=1000, user="ann")
+    return logout_warning(root=root, uid=1000, user="ann", home="/home/ann")
+
+
+def write_unit(root: Path, place: str, name: str, *lines: str) -> None:
+    path = root / place / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[Service]\n" + "".join(f"{line}\n" for line in lines))
 
 
 KILLING = "[Login]\nKillUserProcesses=yes\n"
@@ -88,6 +94,47 @@ def test_the_settings_of_logind_are_read_as_it_reads_them(
 ) -> None:
     said = warning(machine(tmp_path, logind=logind, addition=addition))
     assert (said is not None) == is_warned
+
+
+EDITOR = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/editor.service\n"
+WORKER = "0::/system.slice/system-worker.slice/worker@7.service/inner\n"
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "place", "name"),
+    [
+        (SERVICE, "etc/systemd/system", "aisquad.service"),
+        (SERVICE, "run/systemd/transient", "aisquad.service"),
+        (WORKER, "usr/lib/systemd/system", "worker@.service"),
+        (EDITOR, "home/ann/.config/systemd/user", "editor.service"),
+        (EDITOR, "usr/lib/systemd/user", "editor.service"),
+        (EDITOR, "run/user/1000/systemd/transient", "editor.service"),
+    ],
+)
+def test_a_service_that_kills_what_it_leaves_is_named_with_its_kill_mode(
+    tmp_path: Path, cgroup: str, place: str, name: str
+) -> None:
+    root = machine(tmp_path, cgroup=cgroup, has_linger=True)
+    write_unit(root, place, name, "ExecStart=/bin/true")
+    said = warning(root)
+    assert said is not None
+    assert "ends when " in said
+    assert "(KillMode=control-group)" in said
+    assert "`aisquad up --systemd`" in said
+    write_unit(root, f"{place}/{name}.d", "kill.conf", "KillMode=process")
+    assert warning(root) is None
+
+
+def test_the_kill_mode_is_that_of_the_last_place_with_its_additions(tmp_path: Path) -> None:
+    root = machine(tmp_path, cgroup=SERVICE)
+    write_unit(root, "usr/lib/systemd/system", "aisquad.service", "KillMode=process")
+    assert warning(root) is None
+    write_unit(root, "etc/systemd/system", "aisquad.service", "KillMode=mixed")
+    assert "KillMode=mixed" in (warning(root) or "")
+    write_unit(root, "etc/systemd/system/service.d", "10.conf", "KillMode=none")
+    assert warning(root) is None
+    write_unit(root, "run/systemd/system/aisquad.service.d", "20.conf", "KillMode=")
+    assert "KillMode=control-group" in (warning(root) or "")
 
 
 def test_nothing_is_warned_of_where_nothing_kills(tmp_path: Path) -> None:
