@@ -102,7 +102,7 @@ _VERBS: Sequence[tuple[Callable[..., None], str]] = (
         "aisquad wait nightly-k3f9\n"
         "aisquad wait nightly-k3f9 weekly-b2x1 --any --timeout 30m; echo $?",
     ),
-    (status, "aisquad status\naisquad status --watch"),
+    (status, "aisquad status\naisquad status --watch\naisquad status --check && echo well"),
     (gc, "aisquad gc --dry-run\naisquad gc --keep-days 7"),
     (config, "aisquad config\nAI_SQUAD_MAX_PARALLELISM=8 aisquad config"),
     (trust, "aisquad trust\naisquad trust ../cloned --yes"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from aisquad_core.api import EngineView
+from aisquad_core.errors import AISquadError, NoEngineError
 from aisquad_core.sanitise import one_line
 from aisquad_tui.cli import options, session
 from aisquad_tui.cli.boundary import Status, conclude
@@ -17,11 +21,23 @@ from aisquad_tui.formatting import count, duration, moment
 
 if TYPE_CHECKING:
     from aisquad_core.connect import EngineStatus
+    from aisquad_core.settings import Settings
     from aisquad_tui.cli.terminal import Terminal
+
+
+_ANSWER_S = 5.0
+"""An engine that is well answers in milliseconds; one on a machine that swaps, later."""
 
 
 def status(
     *,
+    is_check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Only look whether an engine answers within a few seconds: exit status 0, else 3.",
+        ),
+    ] = False,
     as_json: options.AsJson = False,
     is_watched: options.Watch = False,
     state: options.State = None,
@@ -29,10 +45,16 @@ def status(
     utc: options.Utc = False,
 ) -> None:
     """Show the engine, how much it runs, and why."""
+    if is_check and (is_watched or as_json):
+        raise typer.BadParameter("goes without --watch and --json", param_hint="'--check'")
     terminal = open_terminal(color=color, is_utc=utc)
 
     async def show_status() -> int:
         settings = session.load_settings(state)
+        if is_check:
+            pid = await _answering_pid(settings)
+            terminal.out.line(f"engine {pid} answers")
+            return Status.OK
         async with session.open_reader(settings) as reader:
 
             async def read() -> list[str]:
@@ -45,6 +67,24 @@ def status(
         return Status.OK
 
     conclude(show_status)
+
+
+async def _answering_pid(settings: Settings) -> int:
+    """Return the pid of the engine.
+
+    Raises:
+        NoEngineError: None answers, for whatever reason.
+    """
+    try:
+        async with (
+            asyncio.timeout(_ANSWER_S),
+            session.open_client(settings, patience_s=0) as reached,
+        ):
+            return (await reached.api.snapshot()).engine.pid
+    except TimeoutError:
+        raise NoEngineError(f"the engine did not answer within {_ANSWER_S:g} s") from None
+    except AISquadError as error:
+        raise NoEngineError(str(error)) from error
 
 
 def _troubles(engine: EngineStatus | EngineView) -> list[tuple[str, str]]:

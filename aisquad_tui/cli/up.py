@@ -16,6 +16,7 @@ from aisquad_core.errors import EngineRunningError, EngineStartError
 from aisquad_core.sanitise import escape_controls
 from aisquad_tui.cli import options, session, systemd
 from aisquad_tui.cli.boundary import Status, conclude
+from aisquad_tui.cli.first_process import leave_first_place
 from aisquad_tui.cli.logout import linger_warning, logout_warning
 from aisquad_tui.cli.shapes import document
 from aisquad_tui.cli.table import facts
@@ -83,6 +84,8 @@ def up(
     mode = StopMode(on_term.value)
 
     def raise_engine() -> int:
+        if is_foreground:
+            leave_first_place()
         settings = session.load_settings(state, cwd=project, needs_trust=True)
         if is_foreground:
             return session.serve(settings, on_term=mode, is_reporting=is_reporting)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -8,8 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisquad_core.connect import EngineStatus
+from aisquad_tui.cli import session
+from aisquad_tui.cli import status as module
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.unit.cli.conftest import Aisquad, FakeReader
 
 ENGINE = EngineStatus(
@@ -75,3 +81,29 @@ def test_as_json_it_has_the_names_that_scripts_rely_on(
     )
     assert set(names.split()) <= set(shape)
     assert (shape["pid"], shape["auto"], shape["queued"]) == (4711, True, 1024)
+
+
+def test_a_check_without_an_engine_exits_with_3(aisquad: Aisquad, running: FakeReader) -> None:
+    ran = aisquad("status", "--check")
+    assert (ran.status, ran.out) == (3, "")
+    assert "no engine runs here" in ran.err
+
+
+def test_a_check_of_an_engine_that_does_not_answer_exits_with_3(
+    aisquad: Aisquad, running: FakeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def hang(settings: object, *, patience_s: float) -> AsyncIterator[None]:
+        await asyncio.Event().wait()
+        yield
+
+    monkeypatch.setattr(session, "open_client", hang)
+    monkeypatch.setattr(module, "_ANSWER_S", 0.01)
+    ran = aisquad("status", "--check")
+    assert (ran.status, ran.out) == (3, "")
+    assert "did not answer within 0.01 s" in ran.err
+
+
+def test_a_check_shows_nothing_else(aisquad: Aisquad, running: FakeReader) -> None:
+    assert aisquad("status", "--check", "--json").status == 2
+    assert aisquad("status", "--check", "--watch").status == 2
