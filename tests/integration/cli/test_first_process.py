@@ -71,6 +71,7 @@ class Container:
     def open(self) -> None:
         """Wait until its engine answers."""
         folder = self.folder
+        until((folder.path / ".ai_squad" / "engine.sock").exists, "the engine listens")
         until(lambda: folder.run("status", "--check").returncode == 0, "the engine answers")
         (self.first,) = children(self.outer.pid)
         (self.engine,) = children(self.first)
