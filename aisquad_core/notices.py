@@ -123,13 +123,13 @@ class Notices:
         """Tell what waits within that many seconds; the ends of the rest the next engine tells."""
         if self._serving is None:
             return
-        if not self._is_idle.is_set():
+        if not (self._is_idle.is_set() or self._serving.done()):
             async with asyncio.TaskGroup() as tasks:
                 waits = [
                     tasks.create_task(self._until_idle()),
                     tasks.create_task(self._clock.sleep(within_s)),
                 ]
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([*waits, self._serving], return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
                     wait.cancel()
         self._serving.cancel()

@@ -219,7 +219,7 @@ def remove(unit: Path) -> None:
     Raises:
         InputError: systemd refused.
     """
-    problem = _call("disable", unit.name)
+    problem = _call("disable", "--now", unit.name)
     if problem is not None:
         raise InputError(f"systemctl --user disable {unit.name}: {problem}")
     unit.unlink(missing_ok=True)

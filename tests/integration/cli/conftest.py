@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "aisquad_tui.cli")
 _TIMEOUT_S = 60
+BOUND_S = 40
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Look at the world again and again until something is so, within a bound."""
+    deadline_s = time.monotonic() + BOUND_S
+    while not is_so():
+        assert time.monotonic() < deadline_s, f"not within {BOUND_S} s: {what}"
+        select.select([], [], [], 0.02)
 
 
 @dataclass(frozen=True, slots=True)

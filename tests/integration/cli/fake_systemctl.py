@@ -111,6 +111,8 @@ def main() -> int:
         return 1
     if verb == "is-active":
         return 0 if _main_pid(folder) is not None else 3
+    if verb == "disable" and "--now" in names:
+        _stop(folder)
     if verb in {"start", "restart"}:
         path = Path(os.environ["HOME"], ".config", "systemd", "user", names[0])
         if verb == "restart":

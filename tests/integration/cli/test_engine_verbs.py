@@ -7,30 +7,21 @@ import os
 import select
 import signal
 import subprocess
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.cli.conftest import COMMAND
+from tests.integration.cli.conftest import BOUND_S, COMMAND, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.integration.cli.conftest import Folder
 
-BOUND_S = 40
 GATED = "echo {} >> started.txt; until test -e go; do sleep 0.05; done; echo {} >> done.txt"
 """Runs until the test lets it end."""
-
-
-def until(is_so: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + BOUND_S
-    while not is_so():
-        assert time.monotonic() < deadline_s, f"not within {BOUND_S} s: {what}"
-        select.select([], [], [], 0.02)
 
 
 def lines(folder: Folder, name: str) -> list[str]:

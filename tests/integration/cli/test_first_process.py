@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.cli.conftest import COMMAND
+from tests.integration.cli.conftest import BOUND_S, COMMAND, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.integration.cli.conftest import Folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
-BOUND_S = 40
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 ORPHANS = 4
 
@@ -45,13 +42,6 @@ def children(pid: int) -> dict[int, str]:
         if int(parent) == pid:
             found[int(stat.parent.name)] = state
     return found
-
-
-def until(is_so: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + BOUND_S
-    while not is_so():
-        assert time.monotonic() < deadline_s, f"not within {BOUND_S} s: {what}"
-        select.select([], [], [], 0.02)
 
 
 class Container:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import select
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.integration.cli.conftest import BOUND_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.integration.cli.conftest import Folder
 
-BOUND_S = 40
 FAILS = "echo $AISQUAD_EVENT $AISQUAD_STATUS >>told; echo no such host >&2; exit 6"
 KILLS_THE_ENGINE_ONCE = (
     "[ -e killed ] || { echo >killed; kill -9 $PPID; exit; }; "
@@ -26,13 +26,6 @@ KILLS_THE_ENGINE_ONCE = (
 def told(folder: Folder) -> str:
     path = folder.path / "told"
     return path.read_text() if path.exists() else ""
-
-
-def until_told(folder: Folder, expected: str) -> None:
-    deadline_s = time.monotonic() + BOUND_S
-    while told(folder) != expected:
-        assert time.monotonic() < deadline_s, (told(folder), expected)
-        select.select([], [], [], 0.02)
 
 
 def set_command(folder: Folder, line: str) -> None:
@@ -90,5 +83,5 @@ def test_an_engine_killed_before_it_had_told_leaves_that_to_the_next_which_tells
     assert (convoy["status"], told(folder)) == ("completed", "")
     for _ in range(2):
         assert folder.run("up").returncode == 0
-        until_told(folder, "ended completed\n")
+        until(lambda: told(folder) == "ended completed\n", "the end is told")
         assert folder.run("down").returncode == 0

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shlex
 import signal
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +15,10 @@ import pytest
 
 from aisquad_tui.cli.systemd import unit_name
 from tests.integration.cli import fake_systemctl
-from tests.integration.cli.conftest import Folder
+from tests.integration.cli.conftest import Folder, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-BOUND_S = 40
+    from collections.abc import Iterator
 
 
 class Machine:
@@ -65,13 +61,6 @@ def machine(folder: Folder) -> Iterator[Machine]:
     machine.folder.run("down", "--now")
     with suppress(FileNotFoundError, ProcessLookupError):
         os.kill(int((machine.systemd / "pid").read_text()), signal.SIGKILL)
-
-
-def until(is_so: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + BOUND_S
-    while not is_so():
-        assert time.monotonic() < deadline_s, f"not within {BOUND_S} s: {what}"
-        select.select([], [], [], 0.02)
 
 
 @pytest.mark.slow

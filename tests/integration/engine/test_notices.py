@@ -37,9 +37,14 @@ class Place:
     folder: Path
 
     @asynccontextmanager
-    async def engine(self, on_finish: tuple[str, ...] = TELL) -> AsyncIterator[Engine]:
+    async def engine(
+        self, on_finish: tuple[str, ...] = TELL, *, grace_s: float = 10.0
+    ) -> AsyncIterator[Engine]:
         settings = Settings(
-            workstate_db=self.folder / "state" / "workstate.db", on_finish=on_finish, tick_s=0.1
+            workstate_db=self.folder / "state" / "workstate.db",
+            on_finish=on_finish,
+            grace_s=grace_s,
+            tick_s=0.1,
         )
         async with (
             asyncio.timeout(ENOUGH_S),
@@ -149,6 +154,16 @@ async def test_an_end_that_an_engine_could_not_tell_the_next_one_tells_once(plac
             pass
     assert [call["AISQUAD_CONVOY"] for call in place.told()] == [convoy_id]
     assert list((place.folder / "state" / notices.OWED_FOLDER).iterdir()) == []
+
+
+async def test_a_stop_that_waits_for_the_command_can_be_hastened(place: Place) -> None:
+    async with place.engine(NEVER_ENDS, grace_s=600) as engine, asyncio.TaskGroup() as tasks:
+        await place.run(engine, {"id": "a", "run": "true"})
+        await until((place.folder / "began").exists)
+        patient = tasks.create_task(engine.stop(StopMode.DETACH))
+        await asyncio.wait((patient,), timeout=0.05)
+        assert not patient.done()
+        await engine.stop(StopMode.KILL)
 
 
 async def test_what_ended_before_there_was_a_command_is_not_told(place: Place) -> None:
