@@ -156,7 +156,9 @@ class Engine:
             hub=self._hub, scheduler=self._scheduler, clock=clock, why=self._why
         )
         self._past = Past(settings, scheduler=self._scheduler, clock=clock)
-        self._notices = notices = Notices(settings, reader=self._state.reader, clock=clock)
+        self._notices = notices = Notices(
+            settings, reader=self._state.reader, clock=clock, is_foreign=self._origin.waits
+        )
         self._ledger = Ledger(
             state=self._state,
             scheduler=self._scheduler,
@@ -261,6 +263,8 @@ class Engine:
             await self._show_ended_convoys()
             # Before anything can be launched, so that nothing of this engine is taken over, too.
             unfinished = await self._state.reader.unfinished_convoys()
+            if self._origin.is_foreign:
+                await asyncio.to_thread(self._notices.disown)
             await asyncio.to_thread(self._origin.hold, [record.id for record in unfinished])
             await self._tasks.__aenter__()
             self._exits = stack.pop_all()

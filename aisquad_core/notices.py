@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ from aisquad_core.model import FAILURE_STATUSES
 from aisquad_core.sanitise import escape_controls, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from aisquad_core.api import ConvoyView
@@ -70,13 +72,22 @@ class Notices:
         settings: The command, and where the state is; without a command nothing happens.
         reader: The work state, for what earlier engines have not told.
         clock: Time.
+        is_foreign: Whether a convoy came from elsewhere and waits for a yes: nothing is told of it.
     """
 
-    def __init__(self, settings: Settings, *, reader: Reader, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reader: Reader,
+        clock: Clock,
+        is_foreign: Callable[[str], bool],
+    ) -> None:
         self._command = settings.on_finish
         self._state_dir = settings.state_dir.absolute()
         self._reader = reader
         self._clock = clock
+        self._is_foreign = is_foreign
         self._waiting: dict[str, Notice] = {}
         """By convoy, in order: of its failure and its end only the latter, if both wait."""
         self._has_some = asyncio.Event()
@@ -114,6 +125,14 @@ class Notices:
         except OSError as error:  # the end itself is worth more
             logger.warning("the notice of %s may be lost: %s", convoy_id, error.strerror)
 
+    def disown(self) -> None:
+        """Forget what is owed by a work state that came from elsewhere (blocking)."""
+        folder = self._state_dir / OWED_FOLDER
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
+
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to tell, with what earlier engines have not told."""
         if self._command:
@@ -140,6 +159,8 @@ class Notices:
 
     def _put(self, notice: Notice) -> None:
         convoy_id = notice.convoy.id
+        if self._is_foreign(convoy_id):
+            return
         if len(self._waiting) >= _MOST_WAITING and convoy_id not in self._waiting:
             logger.warning(
                 "on_finish: %d notices wait already; %s of %s is not told now",

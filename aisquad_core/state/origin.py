@@ -50,9 +50,14 @@ class Origin:
         if is_new:
             self._write()
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the work state came from elsewhere, until `hold` has noted what waits."""
+        return self._waiting is None
+
     def hold(self, unfinished: Iterable[str]) -> None:
         """Let what is unfinished in a work state from elsewhere wait for a yes."""
-        if self._waiting is None:
+        if self.is_foreign:
             self._waiting = set(unfinished)
             self._write()
 

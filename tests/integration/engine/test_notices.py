@@ -156,6 +156,26 @@ async def test_an_end_that_an_engine_could_not_tell_the_next_one_tells_once(plac
     assert list((place.folder / "state" / notices.OWED_FOLDER).iterdir()) == []
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+async def test_nothing_is_told_of_a_work_state_from_elsewhere(place: Place, is_link: bool) -> None:
+    async with place.engine(NEVER_ENDS) as engine:
+        held = await place.launch(engine, {"id": "a", "run": GATED})
+        await place.run(engine, {"id": "a", "run": "true"})
+        await until((place.folder / "began").exists)
+        await engine.stop(StopMode.KILL)
+    (place.folder / "state" / "workstate.db-origin").unlink()
+    if is_link:
+        owed = place.folder / "state" / notices.OWED_FOLDER
+        owed.rename(place.folder / "elsewhere")
+        owed.symlink_to(place.folder / "elsewhere")
+    async with place.engine() as engine:
+        await engine.cancel(held)
+        await engine.wait([held])
+        own = await place.run(engine, {"id": "a", "run": "true"})
+    assert [call["AISQUAD_CONVOY"] for call in place.told()] == [own]
+    assert (place.folder / "elsewhere").exists() is is_link
+
+
 async def test_a_stop_that_waits_for_the_command_can_be_hastened(place: Place) -> None:
     async with place.engine(NEVER_ENDS, grace_s=600) as engine, asyncio.TaskGroup() as tasks:
         await place.run(engine, {"id": "a", "run": "true"})
