@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tests.integration.cli.conftest import Folder
 
+pytestmark = pytest.mark.timeout(90)
 FAILS = "echo $AISQUAD_EVENT $AISQUAD_STATUS >>told; echo no such host >&2; exit 6"
 KILLS_THE_ENGINE_ONCE = (
     "[ -e killed ] || { echo >killed; kill -9 $PPID; exit; }; "

@@ -20,6 +20,8 @@ from tests.integration.cli.conftest import Folder, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.timeout(90)
+
 
 class Machine:
     """A project with a name that is hard to quote, and the user's systemd."""
@@ -64,7 +66,6 @@ def machine(folder: Folder) -> Iterator[Machine]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_the_unit_is_written_started_changed_and_removed_and_the_work_goes_on(
     machine: Machine,
 ) -> None:
@@ -112,7 +113,6 @@ def test_the_unit_is_written_started_changed_and_removed_and_the_work_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 def test_down_stops_the_engine_of_the_unit_and_removes_it(machine: Machine) -> None:
     assert machine.folder.run("up", "--systemd").returncode == 0
     down = machine.folder.run("down", "--systemd", "--now")
