@@ -25,6 +25,8 @@ _GROWTH = 1.04
 """Each bin's end over its beginning. Never changed: databases hold the numbers of bins."""
 _LAST_US = 10 * 365 * 86_400 * 1_000_000
 _BINS_SHOWN = 40
+_WIDTH_BYTES = 5
+"""Of each bin's count in a packed number: over a million million."""
 
 
 def _lower_bounds() -> tuple[int, ...]:
@@ -39,6 +41,21 @@ LOWER_US = _lower_bounds()
 def bin_of(duration_us: int) -> int:
     """Return the number of the bin that holds a duration of 0 or more microseconds."""
     return bisect.bisect_right(LOWER_US, duration_us) - 1
+
+
+def pack(counts: Mapping[int, int]) -> int:
+    """Return the counts of all bins as one number: the sum of two packs has the sum of each bin."""
+    return sum(count << (8 * _WIDTH_BYTES * number) for number, count in counts.items())
+
+
+def unpack(packed: int) -> dict[int, int]:
+    """Return the counts that are not 0."""
+    data = packed.to_bytes(_WIDTH_BYTES * len(LOWER_US), "little")
+    counts = (
+        int.from_bytes(data[start : start + _WIDTH_BYTES], "little")
+        for start in range(0, len(data), _WIDTH_BYTES)
+    )
+    return {number: count for number, count in enumerate(counts) if count}
 
 
 def percentile_s(counts: Mapping[int, int], percent: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aisquad_core.state.metrics.spans import DAY_S, HOUR_S, MINUTE_US
+from aisquad_core.state.metrics.spans import DAY_S, HOUR_S, MINUTE_S
 
 
 def _as_json(columns: str, query: str) -> str:
@@ -41,27 +41,24 @@ _SUMMED = ((2, HOUR_S), (3, HOUR_S), (4, DAY_S))
 """Number of the part of the time as its parameters have it, and the width of the sums there."""
 
 
-def _in_spans(singly: str, at_us: str, summed: str) -> str:
-    """Return a query for rows of the whole time: days and hours summed up, the edges singly.
-
-    Args:
-        singly: Reads what ended singly; a condition is put behind it.
-        at_us: When it ended.
-        summed: Reads sums, with a condition already.
-    """
-    parts = [f"{singly} WHERE {at_us} {condition.format(at_us)}" for condition in _SINGLY]
-    parts += [
-        f"{summed} AND width_s = {width_s} AND start_us >= :a{number} AND start_us < :b{number}"
+def _ends(kind: str, singly: str, ended_us: str) -> str:
+    """Return a query for what ended: by outcome and bin at the edges, as stored sums between."""
+    edges = " UNION ALL ".join(
+        f"{singly} WHERE {ended_us} {condition.format(ended_us)}" for condition in _SINGLY
+    )
+    sums = " UNION ALL ".join(
+        f"SELECT outcome, count, sum_us, bins FROM ends WHERE kind = '{kind}'"
+        f" AND width_s = {width_s} AND start_us >= :a{number} AND start_us < :b{number}"
         for number, width_s in _SUMMED
-    ]
-    return " UNION ALL ".join(parts)
+    )
+    return _together(_by_bin(edges), _as_json("outcome, count, sum_us, hex(bins)", sums))
 
 
-def _ends(rows: str) -> str:
+def _by_bin(rows: str) -> str:
     return _as_json(
         "outcome, bin, count, sum_us",
-        "SELECT outcome, bin, sum(count) AS count, sum(sum_us) AS sum_us"
-        f" FROM ({rows}) GROUP BY outcome, bin HAVING sum(count) > 0",
+        "SELECT outcome, bin, count(*) AS count, sum(sum_us) AS sum_us"
+        f" FROM ({rows}) GROUP BY outcome, bin",
     )
 
 
@@ -84,31 +81,43 @@ def _agents(rows: str) -> str:
 
 
 _OUTCOME = "CASE WHEN is_final THEN status ELSE 'retried' END"
-_OPERATION_ENDS = _in_spans(
-    f"SELECT {_OUTCOME} AS outcome, bin, 1 AS count, duration_us AS sum_us FROM operations",
+_OPERATION_ENDS = _ends(
+    "operation",
+    f"SELECT {_OUTCOME} AS outcome, bin, duration_us AS sum_us FROM operations",
     "ended_us",
-    "SELECT outcome, bin, count, sum_us FROM ends WHERE kind = 'operation'",
 )
-_CONVOY_ENDS = _in_spans(
-    "SELECT status AS outcome, bin, 1 AS count, max(0, end_us - start_us) AS sum_us FROM convoys",
+_CONVOY_ENDS = _ends(
+    "convoy",
+    "SELECT status AS outcome, bin, max(0, end_us - start_us) AS sum_us FROM convoys",
     "end_us",
-    "SELECT outcome, bin, count, sum_us FROM ends WHERE kind = 'convoy'",
-)
-_AGENT_ENDS = _in_spans(
-    "SELECT agent_id, status AS outcome, is_final AS count, is_final * duration_us AS sum_us"
-    " FROM operations",
-    "ended_us",
-    "SELECT agent_id, outcome, count, sum_us FROM agent_ends WHERE true",
 )
 STATS = _together(
     _rows(
         "status, count",
         "FROM (SELECT status, count(*) AS count FROM convoys WHERE end_us IS NULL GROUP BY status)",
     ),
-    _ends(_CONVOY_ENDS),
-    _ends(_OPERATION_ENDS),
+    _CONVOY_ENDS,
+    _OPERATION_ENDS,
 )
-AGENTS = _agents(_AGENT_ENDS)
+_AGENT_ENDS_SINGLY = (
+    "SELECT agent_id, status AS outcome, is_final AS count, is_final * duration_us AS sum_us"
+)
+AGENTS = _agents(
+    " UNION ALL ".join(
+        [
+            *(
+                f"{_AGENT_ENDS_SINGLY} FROM operations WHERE ended_us"
+                f" {condition.format('ended_us')}"
+                for condition in _SINGLY
+            ),
+            *(
+                f"SELECT agent_id, outcome, count, sum_us FROM agent_ends WHERE width_s = {width_s}"
+                f" AND start_us >= :a{number} AND start_us < :b{number}"
+                for number, width_s in _SUMMED
+            ),
+        ]
+    )
+)
 
 _OF_CONVOY = "FROM operations WHERE convoy_id = :convoy AND ended_us > :start AND ended_us <= :end"
 _OF_ALL = "FROM operations WHERE ended_us > :start AND ended_us <= :end"
@@ -129,9 +138,11 @@ def _throughput(at_us: str, rows: str) -> str:
 
 
 def _slowest(rest: str) -> str:
+    # The rows are looked up when it is known which: the index has all that decides.
     return _rows(
         "convoy_id, item_id, agent_id, status, duration_us, ended_us",
-        f"{rest} AND is_final AND bin >= 0 ORDER BY duration_us DESC, number LIMIT :slowest",
+        f"FROM operations WHERE number IN (SELECT number {rest} AND is_final AND bin >= 0"
+        " ORDER BY duration_us DESC, number LIMIT :slowest) ORDER BY duration_us DESC, number",
     )
 
 
@@ -140,7 +151,7 @@ def _singly(rest: str) -> str:
 
 
 FINE_PAST = _together(
-    _throughput("ended_us", _singly(_OF_ALL)), _ends(_OPERATION_ENDS), AGENTS, _slowest(_OF_ALL)
+    _throughput("ended_us", _singly(_OF_ALL)), _OPERATION_ENDS, AGENTS, _slowest(_OF_ALL)
 )
 HOURLY_PAST = _together(
     _throughput(
@@ -149,17 +160,17 @@ HOURLY_PAST = _together(
         f" WHERE width_s = {HOUR_S} AND start_us > :start - {HOUR_S * 1_000_000}"
         " AND start_us <= :end",
     ),
-    _ends(_OPERATION_ENDS),
+    _OPERATION_ENDS,
     AGENTS,
     _slowest(_OF_ALL),
 )
 CONVOY_PAST = _together(
     _throughput("ended_us", _singly(_OF_CONVOY)),
-    _ends(f"SELECT {_OUTCOME} AS outcome, bin, 1 AS count, duration_us AS sum_us {_OF_CONVOY}"),
-    _agents(
-        "SELECT agent_id, status AS outcome, is_final AS count, is_final * duration_us AS sum_us"
-        f" {_OF_CONVOY}"
+    _together(
+        _by_bin(f"SELECT {_OUTCOME} AS outcome, bin, duration_us AS sum_us {_OF_CONVOY}"),
+        "'[]'",
     ),
+    _agents(f"{_AGENT_ENDS_SINGLY} {_OF_CONVOY}"),
     _slowest(_OF_CONVOY),
 )
 
@@ -178,6 +189,11 @@ def _sampled(samples: str, counts: str, rest: str) -> str:
 
 
 SAMPLES = _sampled("samples", "count(*)", "at_us > :start AND at_us <= :end")
-MINUTES = _sampled(
-    "sample_minutes", "sum(count)", f"at_us > :start - {MINUTE_US} AND at_us <= :end"
+MINUTES, HOURS = (
+    _sampled(
+        "sample_sums",
+        "sum(count)",
+        f"width_s = {width_s} AND at_us > :start - {width_s * 1_000_000} AND at_us <= :end",
+    )
+    for width_s in (MINUTE_S, HOUR_S)
 )

@@ -25,7 +25,7 @@ from aisquad_core.clock import SystemClock
 from aisquad_core.errors import InputError, StorageError
 from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
 from aisquad_core.state.connection_pool import ConnectionPool
-from aisquad_core.state.metrics.bins import histogram, percentile_s
+from aisquad_core.state.metrics.bins import histogram, percentile_s, unpack
 from aisquad_core.state.metrics.figures import (
     ConvoyMetrics,
     ConvoyStats,
@@ -39,6 +39,7 @@ from aisquad_core.state.metrics.queries import (
     FAILURES,
     FINE_PAST,
     HOURLY_PAST,
+    HOURS,
     MINUTES,
     RECENT_CONVOYS,
     RESIZES,
@@ -47,6 +48,7 @@ from aisquad_core.state.metrics.queries import (
     UNFINISHED,
 )
 from aisquad_core.state.metrics.spans import cut, from_us, to_us
+from aisquad_core.state.metrics.sums import Sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 10_000
 _SLOWEST = 10
+_NOTHING: tuple[tuple[()], tuple[()]] = ((), ())
+"""No ends, neither singly nor summed up."""
 _RESIZES_SHOWN = 200
 
 
@@ -105,21 +109,22 @@ class MetricsReader:
         start, end = self._last(time_range_minutes * 60)
         unfinished, convoy_ends, operation_ends = await self._ask(STATS, _cut(start, end)) or (
             (),
-            (),
-            (),
+            _NOTHING,
+            _NOTHING,
         )
-        ended = _by_outcome(convoy_ends)
-        operations = _by_outcome(row for row in operation_ends if row[0] != "retried")
+        ended, convoy_durations = _sum_up(convoy_ends)
+        operations, operation_durations = _sum_up(operation_ends)
+        del operations["retried"]
         convoys = Counter(dict(unfinished)) + ended
         tried = operations["completed"] + operations["failed"] + operations["lost"]
         return ConvoyStats(
             total_convoys=convoys.total(),
             convoys={ConvoyStatus(status): count for status, count in convoys.items()},
             success_rate=ended["completed"] / (ended.total() or 1),
-            convoy_durations=_durations(convoy_ends),
+            convoy_durations=_durations(convoy_durations),
             operations={WorkStatus(status): count for status, count in operations.items()},
             operation_success_rate=operations["completed"] / (tried or 1),
-            operation_durations=_durations(operation_ends),
+            operation_durations=_durations(operation_durations),
         )
 
     async def get_resource_metrics(
@@ -127,8 +132,8 @@ class MetricsReader:
     ) -> tuple[ResourceMetrics, ...]:
         """Return the samples of the last minutes as means, at most `points`, oldest first.
 
-        Stretches are equally long; one without a sample is left out. Where they are a minute or
-        longer, all samples of a minute count for the stretch in which it begins.
+        Stretches are equally long; one without a sample is left out. Where they are a minute (an
+        hour) or longer, all samples of a minute (an hour) count for the stretch in which it begins.
         """
         start, end = self._last(time_range_minutes * 60, points)
         return await self._resources(start, end, points)
@@ -172,8 +177,14 @@ class MetricsReader:
             query = HOURLY_PAST
         else:
             query = FINE_PAST
-        throughput, ends, agents, slowest = await self._ask(query, values) or ((), (), (), ())
-        durations = _durations(ends)
+        throughput, ends, agents, slowest = await self._ask(query, values) or (
+            (),
+            _NOTHING,
+            (),
+            (),
+        )
+        _, total = _sum_up(ends)
+        durations = _durations(total)
         return History(
             is_recorded=True,
             start=start,
@@ -196,7 +207,7 @@ class MetricsReader:
                 )
                 for number, completed, failed in throughput
             ),
-            durations=histogram(_bins(ends)),
+            durations=histogram(unpack(total.packed)),
             mean_s=durations.mean_s,
             p50_s=durations.p50_s,
             p95_s=durations.p95_s,
@@ -214,8 +225,13 @@ class MetricsReader:
     async def _resources(
         self, start: datetime, end: datetime, points: int
     ) -> tuple[ResourceMetrics, ...]:
-        is_coarse = (end - start) >= points * timedelta(minutes=1)
-        rows = await self._ask(MINUTES if is_coarse else SAMPLES, _stretches(start, end, points))
+        if end - start >= points * timedelta(hours=1):
+            query = HOURS
+        elif end - start >= points * timedelta(minutes=1):
+            query = MINUTES
+        else:
+            query = SAMPLES
+        rows = await self._ask(query, _stretches(start, end, points))
         return tuple(
             ResourceMetrics(
                 timestamp=start + number * (end - start) / points,
@@ -286,30 +302,28 @@ def _stretches(start: datetime, end: datetime, points: int) -> dict[str, int]:
     return {"start": to_us(start), "end": to_us(end), "points": points}
 
 
-def _by_outcome(ends: Any) -> Counter[str]:  # noqa: ANN401 - rows of JSON
+def _sum_up(ends: Any) -> tuple[Counter[str], Sum]:  # noqa: ANN401 - rows of JSON
+    """Return how much ended with each outcome, and the durations of all together."""
     counts = Counter[str]()
-    for outcome, _, count, _ in ends:
+    total = Sum()
+    singly, sums = ends
+    for outcome, number, count, sum_us in singly:
         counts[outcome] += count
-    return +counts
+        total.add(count, number, sum_us)
+    for outcome, *stored in sums:
+        counts[outcome] += stored[0]
+        total.add_sum(*stored)
+    return +counts, total
 
 
-def _bins(ends: Sequence[tuple[str, int, int, int]]) -> Counter[int]:
-    counts = Counter[int]()
-    for _, number, count, _ in ends:
-        if number >= 0:
-            counts[number] += count
-    return +counts
-
-
-def _durations(ends: Sequence[tuple[str, int, int, int]]) -> DurationFigures:
-    counts = _bins(ends)
-    count = counts.total()
+def _durations(total: Sum) -> DurationFigures:
+    counts = unpack(total.packed)
+    count = sum(counts.values())
     if not count:
         return DurationFigures()
-    sum_us = sum(sum_us for _, number, _, sum_us in ends if number >= 0)
     return DurationFigures(
         count=count,
-        mean_s=sum_us / count / 1e6,
+        mean_s=total.sum_us / count / 1e6,
         p50_s=percentile_s(counts, 50),
         p95_s=percentile_s(counts, 95),
         p99_s=percentile_s(counts, 99),

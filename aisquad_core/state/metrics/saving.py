@@ -14,7 +14,8 @@ import msgspec
 
 from aisquad_core.sanitise import escape_controls, one_line
 from aisquad_core.state.metrics.bins import LOWER_US
-from aisquad_core.state.metrics.spans import DAY_S, DAY_US, HOUR_S, HOUR_US, MINUTE_US
+from aisquad_core.state.metrics.spans import DAY_S, DAY_US, HOUR_S, HOUR_US, MINUTE_S, MINUTE_US
+from aisquad_core.state.metrics.sums import Sums
 
 if TYPE_CHECKING:
     import sqlite3
@@ -110,7 +111,7 @@ def save(connection: sqlite3.Connection, batch: Batch) -> None:
         if batch.samples:
             rows = _json(batch.samples)
             connection.execute(_INSERT_SAMPLES, (rows,))
-            connection.execute(_ADD_MINUTES, (rows,))
+            connection.execute(_ADD_SAMPLES, (rows,))
         if batch.resizes:
             connection.execute(_INSERT_RESIZES, (_json(batch.resizes),))
         connection.execute("COMMIT")
@@ -153,12 +154,15 @@ _PRUNED = (
     ("operations", "number", "ended_us", 0, "true"),
     ("convoys", "convoy_id", "updated_us", 0, "true"),
     ("samples", "number", "at_us", 0, "true"),
-    ("sample_minutes", "at_us", "at_us", MINUTE_US, "true"),
     ("resizes", "number", "at_us", 0, "true"),
+    *(
+        ("sample_sums", "width_s, at_us", "at_us", width_us, f"width_s = {width_s}")
+        for width_s, width_us in ((MINUTE_S, MINUTE_US), (HOUR_S, HOUR_US))
+    ),
     *(
         (
             "ends",
-            "kind, width_s, start_us, outcome, bin",
+            "kind, width_s, start_us, outcome",
             "start_us",
             width_us,
             f"kind = '{kind}' AND width_s = {width_s}",
@@ -183,7 +187,9 @@ _PRUNED = (
 def _save_ends(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
     [(last,)] = connection.execute("SELECT coalesce(max(number), 0) FROM operations").fetchall()
     connection.execute(_INSERT_ENDS, (_json([_end_row(agent, update) for agent, update in ends]),))
-    connection.execute(_ADD_ENDS, (last,))
+    sums = Sums("operation")
+    sums.gather(connection, _NEW_ENDS, (last,))
+    sums.store(connection)
     connection.execute(_ADD_AGENT_ENDS, (last,))
     connection.execute(_ADD_ATTEMPTS, (last,))
 
@@ -207,9 +213,11 @@ def _end_row(agent_id: str, update: RunUpdate) -> Row:
 
 def _save_convoys(connection: sqlite3.Connection, convoys: Sequence[ConvoyChange]) -> None:
     rows = _json([convoy.row() for convoy in convoys])
-    connection.execute(_ADD_CONVOY_ENDS, {"sign": -1, "rows": rows})
+    sums = Sums("convoy")
+    sums.gather(connection, _CONVOY_ENDS, (rows,), sign=-1)
     connection.execute(_UPSERT_CONVOYS, (rows,))
-    connection.execute(_ADD_CONVOY_ENDS, {"sign": 1, "rows": rows})
+    sums.gather(connection, _CONVOY_ENDS, (rows,))
+    sums.store(connection)
 
 
 def _json(rows: Sequence[Row]) -> str:
@@ -242,7 +250,6 @@ def _bin_of(duration_us: str) -> str:
 
 
 _WIDTHS = f"(SELECT {HOUR_S} AS width_s, {HOUR_US} AS width_us UNION ALL SELECT {DAY_S}, {DAY_US})"
-_ADD = "ON CONFLICT DO UPDATE SET count = count + excluded.count, sum_us = sum_us + excluded.sum_us"
 
 _INSERT_ENDS = f"""
 INSERT INTO operations (convoy_id, item_id, agent_id, status, is_final, attempt, ended_us,
@@ -258,19 +265,20 @@ FROM (SELECT value->>0 AS convoy_id, value->>1 AS item_id, value->>2 AS agent_id
              value->>8 AS exit_code, value->>9 AS error
       FROM json_each(?))
 """
-_ADD_ENDS = f"""
-INSERT INTO ends (kind, width_s, start_us, outcome, bin, count, sum_us)
-SELECT 'operation', width_s, ended_us - ended_us % width_us AS start,
-       CASE WHEN is_final THEN status ELSE 'retried' END AS outcome, bin, count(*), sum(duration_us)
-FROM operations, {_WIDTHS} WHERE number > ? GROUP BY width_s, start, outcome, bin
-{_ADD}
+_GATHERED = "json_group_array(json_array(width_s, start, outcome, bin, count, sum_us))"
+_NEW_ENDS = f"""
+SELECT {_GATHERED} FROM (
+    SELECT width_s, ended_us - ended_us % width_us AS start,
+           CASE WHEN is_final THEN status ELSE 'retried' END AS outcome, bin, count(*) AS count,
+           sum(duration_us) AS sum_us
+    FROM operations, {_WIDTHS} WHERE number > ? GROUP BY width_s, start, outcome, bin)
 """
 _ADD_AGENT_ENDS = f"""
 INSERT INTO agent_ends (width_s, start_us, agent_id, outcome, count, sum_us)
 SELECT width_s, ended_us - ended_us % width_us AS start, agent_id, status, count(*),
        sum(duration_us)
 FROM operations, {_WIDTHS} WHERE number > ? AND is_final GROUP BY width_s, start, agent_id, status
-{_ADD}
+ON CONFLICT DO UPDATE SET count = count + excluded.count, sum_us = sum_us + excluded.sum_us
 """
 _ADD_ATTEMPTS = """
 UPDATE convoys SET attempts = attempts + new.count, attempts_us = attempts_us + new.sum_us
@@ -278,14 +286,13 @@ FROM (SELECT convoy_id, count(*) AS count, sum(duration_us) AS sum_us
       FROM operations WHERE number > ? AND bin >= 0 GROUP BY convoy_id) AS new
 WHERE convoys.convoy_id = new.convoy_id
 """
-_ADD_CONVOY_ENDS = f"""
-INSERT INTO ends (kind, width_s, start_us, outcome, bin, count, sum_us)
-SELECT 'convoy', width_s, end_us - end_us % width_us AS start, status,
-       bin, :sign * count(*), :sign * sum(max(0, end_us - start_us))
-FROM convoys, {_WIDTHS}
-WHERE end_us IS NOT NULL AND convoy_id IN (SELECT value->>0 FROM json_each(:rows))
-GROUP BY width_s, start, status, bin
-{_ADD}
+_CONVOY_ENDS = f"""
+SELECT {_GATHERED} FROM (
+    SELECT width_s, end_us - end_us % width_us AS start, status AS outcome, bin,
+           count(*) AS count, sum(max(0, end_us - start_us)) AS sum_us
+    FROM convoys, {_WIDTHS}
+    WHERE end_us IS NOT NULL AND convoy_id IN (SELECT value->>0 FROM json_each(?))
+    GROUP BY width_s, start, outcome, bin)
 """
 _UPSERT_CONVOYS = f"""
 INSERT INTO convoys (convoy_id, name, status, start_us, end_us, bin, operations, completed, failed,
@@ -317,13 +324,13 @@ INSERT INTO samples (at_us, {_SAMPLED})
 SELECT {_us("value->>0")}, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6
 FROM json_each(?)
 """
-_ADD_MINUTES = f"""
-INSERT INTO sample_minutes (at_us, count, {_SAMPLED})
-SELECT minute_us, count(*), sum(value->>1), sum(value->>2), sum(value->>3), sum(value->>4),
-       sum(value->>5), sum(value->>6)
-FROM (SELECT value, {_us("value->>0")} / {MINUTE_US} * {MINUTE_US} AS minute_us
-      FROM json_each(?))
-GROUP BY minute_us
+_ADD_SAMPLES = f"""
+INSERT INTO sample_sums (width_s, at_us, count, {_SAMPLED})
+SELECT width_s, at_us - at_us % width_us AS start, count(*), sum(value->>1), sum(value->>2),
+       sum(value->>3), sum(value->>4), sum(value->>5), sum(value->>6)
+FROM (SELECT value, {_us("value->>0")} AS at_us FROM json_each(?)),
+     (SELECT {MINUTE_S} AS width_s, {MINUTE_US} AS width_us UNION ALL SELECT {HOUR_S}, {HOUR_US})
+GROUP BY width_s, start
 ON CONFLICT DO UPDATE SET count = count + excluded.count,
     {", ".join(f"{name} = {name} + excluded.{name}" for name in _SAMPLED.split(", "))}
 """

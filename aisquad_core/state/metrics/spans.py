@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+MINUTE_S = 60
 HOUR_S = 3_600
 DAY_S = 86_400
 MINUTE_US = 60_000_000

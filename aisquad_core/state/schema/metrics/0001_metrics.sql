@@ -47,17 +47,19 @@ CREATE INDEX operations_failed ON operations (ended_us)
     WHERE is_final AND status IN ('failed', 'lost');
 
 -- What ended in each hour and day (`width_s` 3,600 and 86,400), so that a question about a month
--- reads days and not every operation. `outcome` is the final status, or 'retried'.
+-- reads days and not every operation. `kind` is 'operation' or 'convoy', `outcome` the final
+-- status, or 'retried'; `count` has all of them, `sum_us` and `bins` those whose duration counts.
+-- `bins` is one big-endian number that holds the count of each bin (state/metrics/bins.py).
 CREATE TABLE ends (
     kind     TEXT    NOT NULL,
     width_s  INTEGER NOT NULL,
     start_us INTEGER NOT NULL,
     outcome  TEXT    NOT NULL,
-    bin      INTEGER NOT NULL,
     count    INTEGER NOT NULL,
     sum_us   INTEGER NOT NULL,
-    PRIMARY KEY (kind, width_s, start_us, outcome, bin)
-) WITHOUT ROWID;
+    bins     BLOB    NOT NULL,
+    PRIMARY KEY (kind, width_s, start_us, outcome)
+);
 
 -- The same by agent, of final ends and without durations' bins.
 CREATE TABLE agent_ends (
@@ -70,7 +72,8 @@ CREATE TABLE agent_ends (
     PRIMARY KEY (width_s, start_us, agent_id, outcome)
 ) WITHOUT ROWID;
 
--- Every sample of the last two days, and the sums of each minute for as long as all else is kept.
+-- Every sample of the last two days, and the sums of each minute and hour (`width_s` 60 and 3,600)
+-- for as long as all else is kept.
 CREATE TABLE samples (
     number         INTEGER PRIMARY KEY,
     at_us          INTEGER NOT NULL,
@@ -83,16 +86,18 @@ CREATE TABLE samples (
 );
 CREATE INDEX samples_by_time ON samples (at_us);
 
-CREATE TABLE sample_minutes (
-    at_us          INTEGER PRIMARY KEY,
+CREATE TABLE sample_sums (
+    width_s        INTEGER NOT NULL,
+    at_us          INTEGER NOT NULL,
     count          INTEGER NOT NULL,
     cpu_percent    REAL    NOT NULL,
     memory_percent REAL    NOT NULL,
     active_workers REAL    NOT NULL,
     queue_depth    REAL    NOT NULL,
     parallelism    REAL    NOT NULL,
-    throttle       REAL    NOT NULL
-);
+    throttle       REAL    NOT NULL,
+    PRIMARY KEY (width_s, at_us)
+) WITHOUT ROWID;
 
 CREATE TABLE resizes (
     number      INTEGER PRIMARY KEY,

@@ -12,7 +12,9 @@ from aisquad_core.state.metrics.bins import (
     RELATIVE_ERROR,
     bin_of,
     histogram,
+    pack,
     percentile_s,
+    unpack,
 )
 
 DURATIONS_US = st.integers(min_value=0, max_value=LOWER_US[-1] - 1)
@@ -66,3 +68,16 @@ def test_a_histogram_begins_and_ends_with_what_it_holds() -> None:
 
 def test_a_histogram_of_nothing_is_empty() -> None:
     assert histogram({}) == ()
+
+
+COUNTS = st.dictionaries(
+    st.integers(min_value=0, max_value=len(LOWER_US) - 1), st.integers(min_value=1, max_value=10**9)
+)
+
+
+@given(COUNTS, COUNTS)
+def test_the_sum_of_packed_counts_is_the_sum_of_each(
+    first: dict[int, int], second: dict[int, int]
+) -> None:
+    assert unpack(pack(first) + pack(second)) == Counter(first) + Counter(second)
+    assert unpack(pack(first) + pack(second) - pack(second)) == first

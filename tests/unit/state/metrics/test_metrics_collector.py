@@ -353,21 +353,21 @@ async def test_what_is_older_than_the_retention_goes_in_small_slices(
         "ends": 2,
         "agent_ends": 2,
         "samples": 0,
-        "sample_minutes": 0,
+        "sample_sums": 0,
         "resizes": 0,
     }
 
 
 def _count_rows(path: Path) -> dict[str, int]:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-        tables = ("convoys", "operations", "ends", "agent_ends", "samples", "sample_minutes")
+        tables = ("convoys", "operations", "ends", "agent_ends", "samples", "sample_sums")
         return {
             table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in (*tables, "resizes")
         }
 
 
-async def test_single_samples_are_kept_two_days_and_their_minutes_as_long_as_the_rest(
+async def test_single_samples_are_kept_two_days_and_their_sums_as_long_as_the_rest(
     collector: MetricsCollector, path: Path, clock: FakeClock
 ) -> None:
     collector.record_resource_snapshot(SAMPLE)
@@ -376,4 +376,4 @@ async def test_single_samples_are_kept_two_days_and_their_minutes_as_long_as_the
     await collector.flush()
     await collector.flush()
     rows = await asyncio.to_thread(_count_rows, path)
-    assert (rows["samples"], rows["sample_minutes"]) == (0, 1)
+    assert (rows["samples"], rows["sample_sums"]) == (0, 2)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,6 +153,9 @@ async def test_a_time_range_that_makes_no_sense_is_refused(collector: MetricsCol
         await collector.get_convoy_stats(0)
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+GRAINS = (timedelta(hours=1), timedelta(minutes=1))
+"""Of the sums of samples; for shorter stretches there are the samples themselves."""
 _AGES_S = st.integers(min_value=0, max_value=40 * 86_400)
 
 
@@ -225,7 +228,7 @@ async def _with_samples(
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
-    st.lists(st.integers(min_value=0, max_value=40 * 86_400), max_size=30),
+    st.lists(_AGES_S, max_size=30),
     st.integers(min_value=1, max_value=35 * 86_400),
     st.integers(min_value=1, max_value=200),
 )
@@ -236,22 +239,20 @@ def test_each_sample_is_in_the_mean_of_its_own_stretch(
         means = asyncio.run(
             _with_samples(Path(folder) / "metrics.db", ages_s, float(period_s), points)
         )
-    start = NOW - timedelta(seconds=period_s)
-    width = timedelta(seconds=period_s) / points
-    is_coarse = period_s >= points * 60
+    start, period = NOW - timedelta(seconds=period_s), timedelta(seconds=period_s)
+    grain = next((each for each in GRAINS if period >= points * each), timedelta())
     stretches: dict[int, list[float]] = {}
     for age_s in ages_s:
         at = NOW - timedelta(seconds=age_s)
-        if is_coarse:
-            at = at.replace(second=0)
-        if at > start - (timedelta(minutes=1) if is_coarse else timedelta()):
-            number = max(0, min((at - start) * points // timedelta(seconds=period_s), points - 1))
+        if grain:
+            at -= (at - EPOCH) % grain
+        if at > start - grain:
+            number = max(0, min((at - start) * points // period, points - 1))
             stretches.setdefault(number, []).append(age_s / 1e5)
     assert [each.timestamp for each in means] == [
-        start + number * timedelta(seconds=period_s) / points for number in sorted(stretches)
+        start + number * period / points for number in sorted(stretches)
     ]
     assert [each.cpu_percent for each in means] == pytest.approx(
         [sum(stretches[number]) / len(stretches[number]) for number in sorted(stretches)]
     )
     assert len(means) <= points
-    assert width > timedelta()
