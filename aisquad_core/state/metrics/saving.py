@@ -252,18 +252,17 @@ def _bin_of(duration_us: str) -> str:
 _WIDTHS = f"(SELECT {HOUR_S} AS width_s, {HOUR_US} AS width_us UNION ALL SELECT {DAY_S}, {DAY_US})"
 
 _INSERT_ENDS = f"""
+WITH said AS MATERIALIZED (
+    SELECT value, {_us("value->>6")} AS started_us, {_us("value->>7")} AS ended_us
+    FROM json_each(?))
 INSERT INTO operations (convoy_id, item_id, agent_id, status, is_final, attempt, ended_us,
                         duration_us, bin, exit_code, error)
-SELECT convoy_id, item_id, agent_id, status, is_final, attempt, ended_us, duration_us,
-       CASE WHEN status IN ('completed', 'failed') AND started_us IS NOT NULL
-            THEN {_bin_of("duration_us")} ELSE -1 END,
-       exit_code, error
-FROM (SELECT value->>0 AS convoy_id, value->>1 AS item_id, value->>2 AS agent_id,
-             value->>3 AS status, value->>4 AS is_final, value->>5 AS attempt,
-             {_us("value->>6")} AS started_us, {_us("value->>7")} AS ended_us,
-             max(0, coalesce({_us("value->>7")} - {_us("value->>6")}, 0)) AS duration_us,
-             value->>8 AS exit_code, value->>9 AS error
-      FROM json_each(?))
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, ended_us,
+       max(0, coalesce(ended_us - started_us, 0)),
+       CASE WHEN value->>3 IN ('completed', 'failed') AND started_us IS NOT NULL
+            THEN {_bin_of("max(0, ended_us - started_us)")} ELSE -1 END,
+       value->>8, value->>9
+FROM said
 """
 _GATHERED = "json_group_array(json_array(width_s, start, outcome, bin, count, sum_us))"
 _NEW_ENDS = f"""

@@ -41,8 +41,7 @@ CREATE TABLE operations (
 );
 CREATE INDEX operations_by_end
     ON operations (ended_us, status, is_final, bin, duration_us, agent_id);
-CREATE INDEX operations_by_convoy
-    ON operations (convoy_id, ended_us, status, is_final, bin, duration_us, agent_id);
+CREATE INDEX operations_by_convoy ON operations (convoy_id);
 CREATE INDEX operations_failed ON operations (ended_us)
     WHERE is_final AND status IN ('failed', 'lost');
 
