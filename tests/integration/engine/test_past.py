@@ -13,6 +13,7 @@ from aisquad_core.clock import SystemClock
 from aisquad_core.errors import StorageError
 from aisquad_core.model import ConvoyStatus, Operation, WorkStatus
 from aisquad_core.state.metrics import MetricsCollector, MetricsReader
+from aisquad_core.testing import FakeClock
 from tests.integration.engine.test_engine import launch, running, until
 
 if TYPE_CHECKING:
@@ -101,6 +102,20 @@ async def test_the_database_can_be_elsewhere(tmp_path: Path) -> None:
         await _run_one(engine, tmp_path)
     async with MetricsReader(tmp_path / "other.db") as reader:
         assert len(await reader.get_recent_convoy_metrics()) == 1
+
+
+async def test_what_is_older_than_the_retention_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.db"
+    async with MetricsCollector(path, clock=FakeClock()) as collector:  # of long ago
+        collector.record_convoy_complete("old-1", ConvoyStatus.COMPLETED)
+    async with (
+        running(tmp_path, metrics_db=path, metrics_retention_days=1) as engine,
+        MetricsReader(path) as reader,
+    ):
+        convoy_id = await _run_one(engine, tmp_path)
+        await engine.history()
+        convoys = await reader.get_recent_convoy_metrics()
+    assert [convoy.convoy_id for convoy in convoys] == [convoy_id]
 
 
 async def test_work_goes_on_without_metrics_and_the_engine_says_so(tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ CREATE INDEX convoys_by_end ON convoys (end_us, status, bin, start_us) WHERE end
 CREATE INDEX convoys_unfinished ON convoys (status) WHERE end_us IS NULL;
 
 -- One row for each attempt that ended. `is_final` is 0 if another attempt followed by itself.
+-- A number is never given twice, so that who counts them can go on behind the last one counted.
 CREATE TABLE operations (
-    number      INTEGER PRIMARY KEY,
+    number      INTEGER PRIMARY KEY AUTOINCREMENT,
     convoy_id   TEXT    NOT NULL,
     item_id     TEXT    NOT NULL,
     agent_id    TEXT    NOT NULL,

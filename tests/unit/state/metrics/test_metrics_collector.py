@@ -18,6 +18,7 @@ from aisquad_core.state.metrics import (
     MetricsReader,
     OperationFailure,
     ResourceMetrics,
+    saving,
 )
 from tests.unit.state.metrics.conftest import NOW
 
@@ -275,6 +276,27 @@ async def test_the_oldest_unsaved_records_go_and_are_counted(
         failures = await collector.get_recent_failures()
         assert [failure.key.item_id for failure in failures] == [str(n) for n in range(12, 2, -1)]
         assert collector.dropped == 3
+
+
+async def test_a_full_disk_costs_no_record_while_there_is_room_in_memory(
+    collector: MetricsCollector, make_end: MakeEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = saving.prepare
+
+    def prepare_full(connection: sqlite3.Connection) -> None:
+        prepare(connection)
+        [(pages,)] = connection.execute("PRAGMA page_count").fetchall()
+        connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+
+    monkeypatch.setattr(saving, "prepare", prepare_full)
+    for number in range(500):
+        collector.record_operation("shell", make_end(1.0, item_id=str(number)))
+    with pytest.raises(StorageError, match="full"):
+        await collector.flush()
+    monkeypatch.undo()
+    await collector.flush()
+    assert (await collector.get_convoy_stats()).operations == {WorkStatus.COMPLETED: 500}
+    assert (collector.dropped, collector.trouble) == (0, None)
 
 
 async def test_a_locked_database_costs_nothing_but_time(
