@@ -12,6 +12,7 @@ import asyncio
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import aiosqlite
@@ -97,14 +98,7 @@ def main() -> None:
     parser.add_argument("--metrics", choices=["on", "off", "both"], default="on")
     parser.add_argument("--turns", type=int, default=9, help="pairs of turns with `both`")
     arguments = parser.parse_args()
-
-    def measure(folder: Path, has_metrics: bool) -> dict[str, float]:
-        return asyncio.run(
-            engine_ops_per_s(
-                arguments.parallelism, arguments.operations, folder, has_metrics=has_metrics
-            )
-        )
-
+    measure = partial(engine_ops_per_s, arguments.parallelism, arguments.operations)
     if arguments.metrics == "both":
         name = f"callables --metrics both --parallelism {arguments.parallelism}"
         print_result(compare_metrics(name, measure, turns=arguments.turns))
@@ -113,7 +107,7 @@ def main() -> None:
         folder = Path(name)
         few = min(2_000, arguments.operations)
         baseline = asyncio.run(baseline_ops_per_s(arguments.parallelism, few, folder))
-        measured = measure(folder, arguments.metrics == "on")
+        measured = asyncio.run(measure(folder, has_metrics=arguments.metrics == "on"))
     print_result(
         {
             "name": f"callables --parallelism {arguments.parallelism}",

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -75,14 +76,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--metrics", choices=["on", "off", "both"], default="on")
     arguments = parser.parse_args()
-
-    def measure(folder: Path, has_metrics: bool) -> dict[str, float]:
-        return asyncio.run(
-            engine_ops_per_s(
-                arguments.parallelism, arguments.operations, folder, has_metrics=has_metrics
-            )
-        )
-
+    measure = partial(engine_ops_per_s, arguments.parallelism, arguments.operations)
     if arguments.metrics == "both":
         name = f"launch --metrics both --parallelism {arguments.parallelism}"
         print_result(compare_metrics(name, measure, turns=arguments.turns))
@@ -96,7 +90,7 @@ def main() -> None:
             xargs = baseline_ops_per_s(["xargs", "-P", slots, "-n", "1", "/bin/true"], operations)
             place = Path(folder) / str(number)
             place.mkdir()
-            turn = measure(place, arguments.metrics == "on")
+            turn = asyncio.run(measure(place, has_metrics=arguments.metrics == "on"))
             turns.append({**turn, "baseline_ops_per_s": xargs, "ratio": turn["ops_per_s"] / xargs})
     middle = sorted(turns, key=itemgetter("ratio"))[len(turns) // 2]
     result: dict[str, object] = {

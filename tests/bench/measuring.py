@@ -11,10 +11,10 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
 _STEP_S = 0.001
 """Between looks; a stall may be under-reported by as much."""
@@ -52,15 +52,26 @@ def percentile(sorted_values: Sequence[float], percent: float) -> float:
     return sorted_values[rank - 1]
 
 
-def compare_metrics(
-    name: str, measure: Callable[[Path, bool], Mapping[str, float]], *, turns: int
-) -> dict[str, object]:
+class Measure(Protocol):
+    """Runs one turn in a new folder, with metrics or not.
+
+    Returns its `ops_per_s`, `errors` and processor time: `cpu_s` of the process, `loop_cpu_s` of
+    the loop's thread.
+    """
+
+    def __call__(
+        self, folder: Path, *, has_metrics: bool
+    ) -> Coroutine[object, object, Mapping[str, float]]:
+        """Run it."""
+        ...
+
+
+def compare_metrics(name: str, measure: Measure, *, turns: int) -> dict[str, object]:
     """Measure in turns with and without metrics; return what they cost.
 
     Args:
         name: Of the benchmark.
-        measure: Runs one turn in a new folder, with metrics or not; returns its `ops_per_s`,
-            `errors` and processor time: `cpu_s` of the process, `loop_cpu_s` of the loop's thread.
+        measure: Runs one turn.
         turns: Pairs of turns; which of a pair is first alternates.
     """
     taken: dict[bool, list[Mapping[str, float]]] = {True: [], False: []}
@@ -71,7 +82,7 @@ def compare_metrics(
                 place = Path(folder) / f"{turn}-{has_metrics}"
                 place.mkdir()
                 os.sync()
-                taken[has_metrics].append(measure(place, has_metrics))
+                taken[has_metrics].append(asyncio.run(measure(place, has_metrics=has_metrics)))
 
     def ratios(figure: str) -> list[float]:
         pairs = zip(taken[True], taken[False], strict=True)
