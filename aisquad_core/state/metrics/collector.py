@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from aisquad_core.errors import InputError, StateError, StorageError
 from aisquad_core.model import ConvoyStatus
 from aisquad_core.sanitise import one_line
-from aisquad_core.state.connection import ThreadConnection, as_storage_error, switching_quickly
+from aisquad_core.state.connection import ThreadConnection, as_storage_error
 from aisquad_core.state.finishing import finish
 from aisquad_core.state.metrics import saving
 from aisquad_core.state.metrics.pending import Pending
@@ -86,14 +86,12 @@ class MetricsCollector(MetricsReader):
         """Set when saving is not to wait any longer."""
         self._flushes: list[asyncio.Future[None]] = []
         self._prune_at_s = clock.monotonic()
-        self._saved = 0
         self._is_closing = False
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Begin to save; whether that succeeds is seen later, in `trouble`."""
         await super().__aenter__()
-        self._exits.enter_context(switching_quickly())
         group = await self._exits.enter_async_context(asyncio.TaskGroup())
         self._exits.push_async_callback(self._leave, group.create_task(self._keep_saving()))
         self._exits.push_async_callback(self._pool.close)
@@ -207,7 +205,12 @@ class MetricsCollector(MetricsReader):
             agent_id: Who ran it.
             update: What was written when it ended: with a `finished_at` and a final status, or
                 with the `ended_try` after which it is tried again.
+
+        Raises:
+            InputError: It has not ended.
         """
+        if (update.ended_try or update).finished_at is None:
+            raise InputError(f"{update.item_id}: an attempt without `finished_at` has not ended")
         ends = self._pending.ends
         ends.append((agent_id, update))
         if len(ends) > self._pending.capacity:
@@ -298,12 +301,13 @@ class MetricsCollector(MetricsReader):
 
     async def _try_to_save(self) -> StorageError | None:
         """Save what waits and remove a slice of what is too old; return why that failed."""
+        saved = 0
         try:
             connection = self._connection or await self._connect()
             for _ in range(self._pending.transactions):
-                await self._save(connection, self._pending.take())
-            await self._prune(connection)
-        except (sqlite3.Error, StateError, OSError, ValueError) as error:
+                saved += await self._save(connection, self._pending.take())
+            await self._prune(connection, limit=PRUNED_ROWS + 2 * saved)
+        except Exception as error:  # whatever it is, metrics stop no work
             await self._disconnect()
             self.trouble = self._describe(error)
             failure = StorageError(self.trouble)
@@ -317,9 +321,8 @@ class MetricsCollector(MetricsReader):
         file = "" if str(self._path) in str(error) else f"{self._path}: "
         return one_line(f"metrics are not being recorded{dropped}: {file}{error}")
 
-    async def _save(self, connection: ThreadConnection, batch: Batch) -> None:
-        if not batch:
-            return
+    async def _save(self, connection: ThreadConnection, batch: Batch) -> int:
+        """Save a batch and return its size; what storage refuses waits again."""
 
         def save(database: sqlite3.Connection) -> None:
             if identify(self._path) != self._identity:
@@ -328,28 +331,27 @@ class MetricsCollector(MetricsReader):
 
         try:
             await connection.run(save)
-        except (sqlite3.Error, StateError, OSError, ValueError) as error:
-            if isinstance(error, sqlite3.Error) and as_storage_error(error) is None:
-                self._pending.dropped += len(batch)  # a record is no good, and never will be
-            else:
-                self._pending.put_back(batch)
-            raise
-        except BaseException:
+        except (StateError, OSError):
             self._pending.put_back(batch)
             raise
-        self._saved += len(batch)
+        except Exception as error:
+            if as_storage_error(error) is not None:
+                self._pending.put_back(batch)
+            else:  # one of the records is no good, and never will be
+                self._pending.dropped += len(batch)
+            raise
+        return len(batch)
 
-    async def _prune(self, connection: ThreadConnection) -> None:
+    async def _prune(self, connection: ThreadConnection, *, limit: int) -> None:
         if self._clock.monotonic() < self._prune_at_s:
             return
         now = self._clock.now()
-        saved, self._saved = self._saved, 0
         has_more = await connection.run(
             partial(
                 saving.prune,
                 before_us=to_us(now - self._retention),
                 now_us=to_us(now),
-                limit=PRUNED_ROWS + 2 * saved,
+                limit=limit,
             )
         )
         if not has_more:

@@ -36,9 +36,6 @@ class Pending:
         self.dropped = 0
         """How many were given up."""
 
-    def __len__(self) -> int:
-        return len(self.ends) + len(self.samples) + len(self.resizes) + len(self.convoys)
-
     @property
     def transactions(self) -> int:
         """How many it takes to save all that waits now."""

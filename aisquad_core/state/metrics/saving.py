@@ -85,9 +85,6 @@ class Batch:
     resizes: Sequence[Row] = ()
     convoys: Sequence[ConvoyChange] = ()
 
-    def __bool__(self) -> bool:
-        return bool(self.ends or self.samples or self.resizes or self.convoys)
-
     def __len__(self) -> int:
         return len(self.ends) + len(self.samples) + len(self.resizes) + len(self.convoys)
 

@@ -75,6 +75,8 @@ class Sums(dict[Place, Sum]):
 
     def _changed(self) -> Iterable[tuple[int, int, str, int, int, bytes]]:
         for place, total in self.items():
+            if total.count < 0 or total.packed < 0:
+                continue  # taken away from what retention has removed
             bins = total.packed.to_bytes(-(-total.packed.bit_length() // 8), "big")
             yield *place, total.count, total.sum_us, bins
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -227,6 +229,40 @@ async def test_ids_that_are_no_text_do_not_cost_the_other_records(
     await collector.flush()
     failures = await collector.get_recent_failures()
     assert {failure.key.item_id for failure in failures} == {r"a\xff", "b"}
+
+
+async def test_an_attempt_that_has_not_ended_is_refused(
+    collector: MetricsCollector, make_end: MakeEnd
+) -> None:
+    with pytest.raises(InputError, match="has not ended"):
+        collector.record_operation("shell", replace(make_end(1.0), finished_at=None))
+
+
+async def test_a_record_that_is_no_good_costs_its_batch_and_no_more(
+    collector: MetricsCollector, make_end: MakeEnd
+) -> None:
+    collector.record_resource_snapshot(replace(SAMPLE, cpu_percent=math.nan))
+    with pytest.raises(StorageError, match="1 records given up"):
+        await collector.flush()
+    collector.record_operation("shell", make_end(1.0))
+    await collector.flush()
+    assert (await collector.get_convoy_stats()).operations == {WorkStatus.COMPLETED: 1}
+    assert collector.dropped == 1
+
+
+async def test_a_convoy_goes_on_though_its_old_end_is_beyond_the_retention(
+    collector: MetricsCollector, clock: FakeClock
+) -> None:
+    long_ago = NOW - timedelta(days=90)
+    collector.record_convoy_start("old-1", 1, start_time=long_ago)
+    collector.record_convoy_complete("old-1", ConvoyStatus.FAILED, end_time=long_ago)
+    await collector.flush()
+    await clock.advance(7_200)
+    await collector.flush()
+    collector.record_convoy_start("old-1", 1)
+    collector.record_convoy_complete("old-1", ConvoyStatus.COMPLETED)
+    await collector.flush()
+    assert (await collector.get_convoy_stats(200 * 24 * 60)).convoys == {ConvoyStatus.COMPLETED: 1}
 
 
 async def test_a_resize_is_kept_with_its_reason(collector: MetricsCollector) -> None:
