@@ -184,7 +184,8 @@ async def _with_operations(
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@pytest.mark.timeout(120)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(_AGES_S, max_size=30),
     st.integers(min_value=1, max_value=35 * 86_400),
@@ -226,7 +227,8 @@ async def _with_samples(
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@pytest.mark.timeout(120)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(_AGES_S, max_size=30),
     st.integers(min_value=1, max_value=35 * 86_400),
