@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisquad_core.state.metrics.bins import (
@@ -20,6 +20,7 @@ from aisquad_core.state.metrics.bins import (
 DURATIONS_US = st.integers(min_value=0, max_value=LOWER_US[-1] - 1)
 
 
+@settings(deadline=None)
 @given(st.lists(DURATIONS_US, min_size=1), st.sampled_from([0.1, 50, 95, 99, 100]))
 def test_a_percentile_is_off_by_two_percent_at_most(
     durations_us: list[int], percent: float
@@ -29,12 +30,14 @@ def test_a_percentile_is_off_by_two_percent_at_most(
     assert estimate_s == pytest.approx(exact_s, rel=RELATIVE_ERROR, abs=0.001)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=1_000, max_value=LOWER_US[-1] - 1))
 def test_from_a_millisecond_on_the_error_is_relative_alone(duration_us: int) -> None:
     estimate_s = percentile_s({bin_of(duration_us): 1}, 50)
     assert estimate_s == pytest.approx(duration_us / 1e6, rel=RELATIVE_ERROR, abs=0)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2 * LOWER_US[-1]))
 def test_every_duration_is_in_the_bin_that_says_so(duration_us: int) -> None:
     number = bin_of(duration_us)
@@ -51,6 +54,7 @@ def test_the_percentile_of_nothing_is_unknown() -> None:
     assert percentile_s({}, 50) is None
 
 
+@settings(deadline=None)
 @given(st.lists(DURATIONS_US, min_size=1, max_size=50))
 def test_a_histogram_holds_everything_without_gaps(durations_us: list[int]) -> None:
     bins = histogram(Counter(map(bin_of, durations_us)))
@@ -75,6 +79,7 @@ COUNTS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS)
 def test_the_sum_of_packed_counts_is_the_sum_of_each(
     first: dict[int, int], second: dict[int, int]

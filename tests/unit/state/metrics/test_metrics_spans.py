@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisquad_core.state.metrics.spans import DAY_US, HOUR_US, cut, from_us, to_us
@@ -11,6 +11,7 @@ from aisquad_core.state.metrics.spans import DAY_US, HOUR_US, cut, from_us, to_u
 TIMES_US = st.integers(min_value=0, max_value=40 * DAY_US)
 
 
+@settings(deadline=None)
 @given(TIMES_US, TIMES_US)
 def test_a_cut_stretch_has_each_moment_once(first: int, second: int) -> None:
     start, end = sorted((first, second))
@@ -21,6 +22,7 @@ def test_a_cut_stretch_has_each_moment_once(first: int, second: int) -> None:
     assert all(begin <= stop for begin, stop in parts)
 
 
+@settings(deadline=None)
 @given(TIMES_US, TIMES_US)
 def test_sums_are_used_wherever_they_can_be(first: int, second: int) -> None:
     start, end = sorted((first, second))
