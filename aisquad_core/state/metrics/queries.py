@@ -1,4 +1,4 @@
-"""The questions as SQL; each answers with one JSON document."""
+"""The questions as SQL; each answers with one row, of which every column is a JSON document."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def _as_json(columns: str, query: str) -> str:
 
 
 def _together(*queries: str) -> str:
-    """Return a query that answers with the answers of several as one JSON list."""
-    return f"SELECT json_array({', '.join(f'json(({query}))' for query in queries)})"
+    """Return a query that answers with the answers of several, each in a column."""
+    return f"SELECT {', '.join(f'({query})' for query in queries)}"
 
 
 def _rows(columns: str, rest: str) -> str:
@@ -41,8 +41,8 @@ _SUMMED = ((2, HOUR_S), (3, HOUR_S), (4, DAY_S))
 """Number of the part of the time as its parameters have it, and the width of the sums there."""
 
 
-def _ends(kind: str, singly: str, ended_us: str) -> str:
-    """Return a query for what ended: by outcome and bin at the edges, as stored sums between."""
+def _ends(kind: str, singly: str, ended_us: str) -> tuple[str, str, str]:
+    """Return queries for what ended: at the edges by outcome and bin; stored sums; their bins."""
     edges = " UNION ALL ".join(
         f"{singly} WHERE {ended_us} {condition.format(ended_us)}" for condition in _SINGLY
     )
@@ -51,7 +51,9 @@ def _ends(kind: str, singly: str, ended_us: str) -> str:
         f" AND width_s = {width_s} AND start_us >= :a{number} AND start_us < :b{number}"
         for number, width_s in _SUMMED
     )
-    return _together(_by_bin(edges), _as_json("outcome, count, sum_us, hex(bins)", sums))
+    # Put together as text: a quarter of a megabyte of digits, which SQLite would parse as JSON.
+    bins = f"SELECT '[\"' || coalesce(group_concat(hex(bins), '\",\"'), '') || '\"]' FROM ({sums})"
+    return _by_bin(edges), _as_json("outcome, count, sum_us", sums), bins
 
 
 def _by_bin(rows: str) -> str:
@@ -96,8 +98,8 @@ STATS = _together(
         "status, count",
         "FROM (SELECT status, count(*) AS count FROM convoys WHERE end_us IS NULL GROUP BY status)",
     ),
-    _CONVOY_ENDS,
-    _OPERATION_ENDS,
+    *_CONVOY_ENDS,
+    *_OPERATION_ENDS,
 )
 _AGENT_ENDS_SINGLY = (
     "SELECT agent_id, status AS outcome, is_final AS count, is_final * duration_us AS sum_us"
@@ -151,7 +153,7 @@ def _singly(rest: str) -> str:
 
 
 FINE_PAST = _together(
-    _throughput("ended_us", _singly(_OF_ALL)), _OPERATION_ENDS, AGENTS, _slowest(_OF_ALL)
+    _throughput("ended_us", _singly(_OF_ALL)), *_OPERATION_ENDS, AGENTS, _slowest(_OF_ALL)
 )
 HOURLY_PAST = _together(
     _throughput(
@@ -160,16 +162,15 @@ HOURLY_PAST = _together(
         f" WHERE width_s = {HOUR_S} AND start_us > :start - {HOUR_S * 1_000_000}"
         " AND start_us <= :end",
     ),
-    _OPERATION_ENDS,
+    *_OPERATION_ENDS,
     AGENTS,
     _slowest(_OF_ALL),
 )
 CONVOY_PAST = _together(
     _throughput("ended_us", _singly(_OF_CONVOY)),
-    _together(
-        _by_bin(f"SELECT {_OUTCOME} AS outcome, bin, duration_us AS sum_us {_OF_CONVOY}"),
-        "'[]'",
-    ),
+    _by_bin(f"SELECT {_OUTCOME} AS outcome, bin, duration_us AS sum_us {_OF_CONVOY}"),
+    "'[]'",  # of one convoy no sums are kept
+    "'[]'",
     _agents(f"{_AGENT_ENDS_SINGLY} {_OF_CONVOY}"),
     _slowest(_OF_CONVOY),
 )

@@ -1,6 +1,6 @@
 """Questions to the metrics: read-only, with or without an engine, whether or not they exist yet.
 
-Every answer is one row of JSON: each row of a result is a call into SQLite, and each of those may
+Every answer is one row, of JSON: each row of a result is a call into SQLite, and each of those may
 wait for the interpreter lock while a loop is busy.
 """
 
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 10_000
 _SLOWEST = 10
-_NOTHING: tuple[tuple[()], tuple[()]] = ((), ())
-"""No ends, neither singly nor summed up."""
 _RESIZES_SHOWN = 200
 
 
@@ -94,12 +92,13 @@ class MetricsReader:
 
     async def get_recent_convoy_metrics(self, limit: int = 20) -> tuple[ConvoyMetrics, ...]:
         """Return the convoys that began last, newest first."""
-        rows = await self._ask(RECENT_CONVOYS, {"limit": _checked(limit)})
+        (rows,) = await self._ask(RECENT_CONVOYS, {"limit": _checked(limit)})
         return tuple(_convoy(row) for row in rows)
 
     async def get_unfinished_convoys(self) -> tuple[str, ...]:
         """Return the ids of the convoys of which no end was recorded."""
-        return tuple(await self._ask(UNFINISHED, {}))
+        (convoy_ids,) = await self._ask(UNFINISHED, {})
+        return tuple(convoy_ids)
 
     async def get_convoy_stats(self, time_range_minutes: float = 60.0) -> ConvoyStats:
         """Sum up the convoys and operations of the last minutes.
@@ -107,13 +106,9 @@ class MetricsReader:
         Percentiles are off by at most 2 % of their value, and by at most 1 ms below 1 ms.
         """
         start, end = self._last(time_range_minutes * 60)
-        unfinished, convoy_ends, operation_ends = await self._ask(STATS, _cut(start, end)) or (
-            (),
-            _NOTHING,
-            _NOTHING,
-        )
-        ended, convoy_durations = _sum_up(convoy_ends)
-        operations, operation_durations = _sum_up(operation_ends)
+        unfinished, *ends = await self._ask(STATS, _cut(start, end), columns=7)
+        ended, convoy_durations = _sum_up(*ends[:3])
+        operations, operation_durations = _sum_up(*ends[3:])
         del operations["retried"]
         convoys = Counter(dict(unfinished)) + ended
         tried = operations["completed"] + operations["failed"] + operations["lost"]
@@ -140,13 +135,14 @@ class MetricsReader:
 
     async def get_recent_failures(self, limit: int = 20) -> tuple[OperationFailure, ...]:
         """Return the operations that failed or were lost last, newest first."""
-        rows = await self._ask(FAILURES, {"limit": _checked(limit)})
+        (rows,) = await self._ask(FAILURES, {"limit": _checked(limit)})
         return tuple(_failure(row) for row in rows)
 
     async def get_agent_stats(self, time_range_minutes: float = 60.0) -> tuple[AgentFigures, ...]:
         """Sum up the operations of the last minutes by agent, the busiest first."""
         start, end = self._last(time_range_minutes * 60)
-        return _agents(await self._ask(AGENTS, _cut(start, end)))
+        (rows,) = await self._ask(AGENTS, _cut(start, end))
+        return _agents(rows)
 
     async def get_resizes(
         self, time_range_minutes: float = 60.0, limit: int = 200
@@ -177,13 +173,8 @@ class MetricsReader:
             query = HOURLY_PAST
         else:
             query = FINE_PAST
-        throughput, ends, agents, slowest = await self._ask(query, values) or (
-            (),
-            _NOTHING,
-            (),
-            (),
-        )
-        _, total = _sum_up(ends)
+        throughput, *ends, agents, slowest = await self._ask(query, values, columns=6)
+        _, total = _sum_up(*ends)
         durations = _durations(total)
         return History(
             is_recorded=True,
@@ -231,7 +222,7 @@ class MetricsReader:
             query = MINUTES
         else:
             query = SAMPLES
-        rows = await self._ask(query, _stretches(start, end, points))
+        (rows,) = await self._ask(query, _stretches(start, end, points))
         return tuple(
             ResourceMetrics(
                 timestamp=start + number * (end - start) / points,
@@ -254,7 +245,9 @@ class MetricsReader:
         )
 
     async def _resizes(self, start: datetime, end: datetime, limit: int) -> tuple[ResizeNote, ...]:
-        rows = await self._ask(RESIZES, {"start": to_us(start), "end": to_us(end), "limit": limit})
+        (rows,) = await self._ask(
+            RESIZES, {"start": to_us(start), "end": to_us(end), "limit": limit}
+        )
         return tuple(
             ResizeNote(
                 at=from_us(at_us),
@@ -266,17 +259,17 @@ class MetricsReader:
             for at_us, previous, parallelism, is_auto, reason in reversed(rows)
         )
 
-    async def _ask(self, query: str, values: dict[str, Any]) -> Any:  # noqa: ANN401 - as queried
-        """Return the JSON that a query answers with; an empty list if there is no database yet."""
+    async def _ask(self, query: str, values: dict[str, Any], *, columns: int = 1) -> list[Any]:
+        """Return the lists that a query answers with; empty ones if there is no database yet."""
 
-        def read(connection: sqlite3.Connection) -> str:
-            [(text,)] = connection.execute(query, values).fetchall()
-            return str(text)
+        def read(connection: sqlite3.Connection) -> tuple[str, ...]:
+            [row] = connection.execute(query, values).fetchall()
+            return tuple(row)
 
         try:
-            return json.loads(await self._pool.run(read))
+            return [json.loads(text) for text in await self._pool.run(read)]
         except FileNotFoundError:
-            return []
+            return [[] for _ in range(columns)]
         except (sqlite3.Error, ValueError) as error:
             raise StorageError(f"{self._path}: {error}") from error
 
@@ -302,17 +295,22 @@ def _stretches(start: datetime, end: datetime, points: int) -> dict[str, int]:
     return {"start": to_us(start), "end": to_us(end), "points": points}
 
 
-def _sum_up(ends: Any) -> tuple[Counter[str], Sum]:  # noqa: ANN401 - rows of JSON
+def _sum_up(
+    singly: Sequence[tuple[str, int, int, int]],
+    sums: Sequence[tuple[str, int, int]],
+    bins: Sequence[str],
+) -> tuple[Counter[str], Sum]:
     """Return how much ended with each outcome, and the durations of all together."""
     counts = Counter[str]()
     total = Sum()
-    singly, sums = ends
     for outcome, number, count, sum_us in singly:
         counts[outcome] += count
         total.add(count, number, sum_us)
-    for outcome, *stored in sums:
-        counts[outcome] += stored[0]
-        total.add_sum(*stored)
+    for outcome, count, sum_us in sums:
+        counts[outcome] += count
+        total.count += count
+        total.sum_us += sum_us
+    total.packed += sum(int(digits or "0", 16) for digits in bins)
     return +counts, total
 
 
