@@ -18,7 +18,16 @@ from aisquad_tui.clipboard import CopyError, copy
 from aisquad_tui.driver import PacedApp, SquadDriver, TerminalGone
 from aisquad_tui.herald import Herald, ring
 from aisquad_tui.keymap import Place, bindings
-from aisquad_tui.messages import CopyText, HoldScreen, LaunchConvoy, Leave, Notify, OpenItem, Wish
+from aisquad_tui.messages import (
+    CopyText,
+    HoldScreen,
+    LaunchConvoy,
+    Leave,
+    Notify,
+    OpenHistory,
+    OpenItem,
+    Wish,
+)
 from aisquad_tui.screens.dashboard import DashboardScreen
 from aisquad_tui.screens.live import LiveScreen
 from aisquad_tui.steering import Steering
@@ -131,6 +140,8 @@ class SquadApp(PacedApp, inherit_bindings=False):
         match wish:
             case OpenItem():
                 self.push_screen(self._operation(wish))
+            case OpenHistory():
+                self._open_history(wish)
             case Notify():
                 self.show_notice(wish.text, wish.is_error)
             case HoldScreen():
@@ -154,6 +165,15 @@ class SquadApp(PacedApp, inherit_bindings=False):
         from aisquad_tui.screens.operation import OperationScreen  # noqa: PLC0415  # start sooner
 
         return OperationScreen(self.surroundings, self.look, wish.key, is_log=wish.is_log)
+
+    def _open_history(self, wish: OpenHistory) -> None:
+        """Open the history, or go back to it from what was opened in it."""
+        from aisquad_tui.screens.history import HistoryScreen  # noqa: PLC0415  # start sooner
+
+        if any(isinstance(screen, HistoryScreen) for screen in self.screen_stack):
+            self.pop_screen()
+        else:
+            self.push_screen(HistoryScreen(self.surroundings, self.look, wish.convoy_id))
 
     async def _copy(self, text: str) -> None:
         if self._driver is None:

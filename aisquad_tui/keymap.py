@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 
+from aisquad_tui.history_keys import HISTORY_KEYS
+from aisquad_tui.key import Key, Place
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
-class Place(StrEnum):
-    """Where keys work; its value heads a section of the help."""
-
-    DASHBOARD = "Dashboard"
-    CONVOYS = "Convoys"
-    WORK = "Work"
-    OPERATION = "Operation"
-    LOG = "Log"
-    EVERYWHERE = "Everywhere"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """One action and its keys.
-
-    Bound to the method `action_NAME` of the screen or widget of its place.
-    """
-
-    keys: str
-    """As Textual names them, comma separated; the first is the one shown."""
-    action: str
-    word: str
-    """What the footer says: a verb, a word."""
-    help: str
-    """What help and palette say: a sentence part, in the imperative."""
-    places: tuple[Place, ...]
-    rank: int = 0
-    """Higher stays longer in a narrow footer; 0: not in the footer."""
-    shown: str | None = None
-    """The key as people read it; None: the first of `keys`."""
-
-    @property
-    def sign(self) -> str:
-        """The key as people read it."""
-        return self.shown or self.keys.split(",")[0]
-
+__all__ = ["KEYS", "Key", "Place", "at", "bindings", "footer"]
 
 _LISTS = (Place.CONVOYS, Place.WORK)
 _LOGS = (Place.LOG, Place.OPERATION)
@@ -153,7 +118,7 @@ KEYS: tuple[Key, ...] = (
         action="zoom",
         word="zoom",
         help="this pane alone, or all again",
-        places=(*_LISTS, Place.OPERATION),
+        places=(*_LISTS, Place.OPERATION, Place.HISTORY),
         rank=10,
     ),
     Key(
@@ -232,6 +197,7 @@ KEYS: tuple[Key, ...] = (
         places=_LOGS,
         shown=">",
     ),
+    *HISTORY_KEYS,
     Key(
         keys="escape",
         action="back",
@@ -240,6 +206,14 @@ KEYS: tuple[Key, ...] = (
         places=(Place.EVERYWHERE,),
         rank=35,
         shown="esc",
+    ),
+    Key(
+        keys="H",
+        action="history",
+        word="history",
+        help="load, workers, throughput and durations over time",
+        places=(Place.EVERYWHERE,),
+        rank=13,
     ),
     Key(
         keys="colon,ctrl+p",

@@ -87,6 +87,14 @@ class OpenItem(Wish):
         self.is_log = is_log
 
 
+class OpenHistory(Wish):
+    """Open the history, with a convoy that it can be narrowed to; None: none is selected."""
+
+    def __init__(self, convoy_id: str | None) -> None:
+        super().__init__()
+        self.convoy_id = convoy_id
+
+
 class CopyText(Wish):
     """Put text on the operator's own clipboard; `what` names it for people."""
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from aisquad_tui.theme import Look
 
 _FAILURES = "status:failed,lost"
-_ALWAYS = frozenset({"new", "palette", "leave", "help"})
+_ALWAYS = frozenset({"new", "history", "palette", "leave", "help"})
 """Actions that there are before the first convoy."""
 _PROMPT_KEYS = (
     Key(keys="enter", action="", word="keep it", help="", places=(), rank=2),
@@ -100,6 +100,13 @@ class DashboardScreen(PanesScreen):
             self.prompt.complain(0, text)
         else:
             self.show_notice(text, is_error=True)
+
+    def convoy_at_hand(self) -> str | None:
+        """Return the convoy under the cursor, or that of the item under it."""
+        item, convoy = self.window.cursor, self.convoys.selected
+        if self.work.has_focus and item is not None:
+            return item.convoy_id
+        return None if convoy is None else convoy.id
 
     def places(self) -> tuple[Place, ...]:
         """Return where its keys work, the nearest first."""

@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from aisquad_tui.keymap import Place
-from aisquad_tui.messages import ChangeParallelism, OpenHelp, OpenPalette
+from aisquad_tui.messages import ChangeParallelism, OpenHelp, OpenHistory, OpenPalette
 
 if TYPE_CHECKING:
     from aisquad_tui.store import Frame
@@ -47,6 +47,14 @@ class LiveScreen(Screen[None]):
     def places(self) -> tuple[Place, ...]:
         """Return where its keys work, the nearest first: the order of the help."""
         return (Place.EVERYWHERE,)
+
+    def convoy_at_hand(self) -> str | None:
+        """Return the id of the convoy that the operator is at; None: at none."""
+        return None
+
+    def action_history(self) -> None:
+        """Open the history."""
+        self.post_message(OpenHistory(self.convoy_at_hand()))
 
     def action_more(self) -> None:
         """Pin the parallelism one higher."""

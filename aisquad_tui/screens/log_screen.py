@@ -58,6 +58,10 @@ class LogScreen(LiveScreen):
         self._feeding: asyncio.Task[None] | None = None
         self._searching: asyncio.Task[None] | None = None
 
+    def convoy_at_hand(self) -> str | None:
+        """Return the item's convoy."""
+        return self.key.convoy_id
+
     def show_notice(self, text: str, *, is_error: bool = False) -> None:
         """Tell the operator something."""
         self.notice.show(text, is_error=is_error)

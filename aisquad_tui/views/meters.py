@@ -69,6 +69,11 @@ def gibibytes(size: float) -> str:
     return f"{gib:.1f}".removesuffix(".0")
 
 
+def cause(reason: str) -> str:
+    """Return why the parallelism changed, without what it changed to: an arrow says that."""
+    return _TARGET.sub("", one_line(reason))
+
+
 def throttle(picture: Picture) -> float:
     """Return the throttle of the newest sample, 0 (none) to 1."""
     if picture.history:
@@ -200,9 +205,7 @@ def _last_word(picture: Picture, cells: int, glyphs: Glyphs) -> Line:
     if before is not None and before != after:
         sign, role = (glyphs.up, Role.GOOD) if after > before else (glyphs.down, Role.WARN)
         said = (*said, *line((f"{sign} {before}{glyphs.arrow}{after} ", role)))
-    reason = one_line(engine.reason)
-    if before is not None:
-        reason = _TARGET.sub("", reason)
+    reason = one_line(engine.reason) if before is None else cause(engine.reason)
     room = cells - width(said)
     words = cut_words(reason, room, glyphs.ellipsis) if room >= 8 else ""
     return line(*said, (words, Role.QUIET))

@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from aisquad_core.api import (
+    AgentFigures,
+    DurationBin,
+    History,
+    LoadPoint,
+    ResizeNote,
+    SlowOperation,
+    ThroughputPoint,
+)
 from aisquad_core.model import ItemKey, Operation, WorkStatus
 from aisquad_core.testing import FakeClock, FakeEngine, ScriptedItem
 
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
 START = datetime(2026, 3, 14, 2, 48, 10, tzinfo=UTC)
 UPTIME_S = 3 * 3600 + 12 * 60
 _SAMPLES = 120
+_PAST_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +90,24 @@ async def failing() -> AsyncIterator[Scene]:
             "disk full: nothing new starts; what is recorded is safe, results wait in memory",
             "disk full",
         )
+        yield scene
+
+
+@asynccontextmanager
+async def remembered() -> AsyncIterator[Scene]:
+    """The same night, with what the metrics keep of its last hour."""
+    async with busy() as scene:
+        scene.engine.past = past_of(scene.clock.now())
+        yield scene
+
+
+@asynccontextmanager
+async def forgotten() -> AsyncIterator[Scene]:
+    """The same night, with metrics that have just been switched on."""
+    async with busy() as scene:
+        end = scene.clock.now()
+        start = end - timedelta(seconds=_PAST_S)
+        scene.engine.past = History(is_recorded=True, start=start, end=end)
         yield scene
 
 
@@ -241,4 +269,75 @@ def _lint_all(engine: FakeEngine) -> None:
         statuses={op.id: done for op in operations},
         age_s=7000.0,
         ended_s=252.0,
+    )
+
+
+def past_of(end: datetime, *, points: int = 60) -> History:
+    """Return an hour in which the machine was overloaded twice, and off for some minutes."""
+    start = end - timedelta(seconds=_PAST_S)
+    step = timedelta(seconds=_PAST_S / points)
+    load, ended, resizes = [], [], []
+    size = 5
+    for n in range(points):
+        at = start + n * step
+        if 22 <= n < 29:  # no engine ran
+            size = 5
+            continue
+        cpu = min(99.0, max(3.0, 58 + 30 * math.sin(n / 7.0) + 9 * math.sin(n / 2.3)))
+        wanted = 5 if cpu > 80 else min(12, size + 2)
+        if wanted != size:
+            reason = f"CPU {cpu:.0f} % over 80 %: baseline 5"
+            if wanted > size:
+                reason = f"CPU {cpu:.0f} %, memory 32 %: up to 12, growing by 2"
+            note = ResizeNote(at=at, previous=size, parallelism=wanted, auto=True, reason=reason)
+            resizes.append(note)
+            size = wanted
+        load.append(
+            LoadPoint(
+                at=at,
+                cpu_percent=cpu,
+                memory_percent=33 + 11 * math.sin(n / 25.0),
+                parallelism=float(size),
+                active_workers=float(max(0, size - n % 3)),
+                queue_depth=300.0 - 3 * n,
+            )
+        )
+        if n % 6:
+            failed = 2 if n % 11 == 3 else 0
+            ended.append(ThroughputPoint(at=at, completed=3 + 7 * n % 10, failed=failed))
+    counts = (4, 31, 96, 118, 64, 22, 7, 1)
+    bins = [
+        DurationBin(lower_s=2.0**n, upper_s=2.0 ** (n + 1), count=count)
+        for n, count in enumerate(counts, start=1)
+    ]
+    slow = [
+        SlowOperation(
+            key=ItemKey("nightly-review-0004", f"fix-{part}-{n:03d}"),
+            agent_id="reviewer" if n % 3 == 0 else "engineer",
+            status=WorkStatus.FAILED if part == "db" else WorkStatus.COMPLETED,
+            duration_s=433.0 - 29 * place,
+            finished_at=end - timedelta(seconds=100 * place),
+        )
+        for place, (part, n) in enumerate(
+            (part, n) for n in range(1, 5) for part in ("api", "db", "web")
+        )
+    ]
+    return History(
+        is_recorded=True,
+        start=start,
+        end=end,
+        load=tuple(load),
+        resizes=tuple(resizes),
+        throughput=tuple(ended),
+        durations=tuple(bins),
+        mean_s=27.4,
+        p50_s=17.0,
+        p95_s=71.0,
+        p99_s=166.0,
+        slowest=tuple(slow),
+        agents=(
+            AgentFigures(agent_id="engineer", completed=262, failed=6, mean_s=31.0),
+            AgentFigures(agent_id="reviewer", completed=58, failed=0, mean_s=19.5),
+            AgentFigures(agent_id="shell", completed=17, failed=0, mean_s=2.25),
+        ),
     )
