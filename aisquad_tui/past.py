@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aisquad_core.clock import Clock
 
 _LEAST_PAUSE_S = 5.0
-_MOST_PAUSE_S = 60.0
+_MOST_PAUSE_S = 300.0
 """Longest pause between two readings: a stretch of a month's picture is hours, a resize is news."""
 
 

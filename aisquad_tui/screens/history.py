@@ -65,6 +65,10 @@ class HistoryScreen(HistoryPanesScreen):
         """Read nothing while something else lies over it."""
         self._reader.show(False)
 
+    def convoy_at_hand(self) -> str | None:
+        """Return the convoy that it can be narrowed to."""
+        return self._convoy_id
+
     def places(self) -> tuple[Place, ...]:
         """Return where its keys work, the nearest first."""
         return (Place.HISTORY, Place.EVERYWHERE)

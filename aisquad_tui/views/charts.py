@@ -59,8 +59,8 @@ class Chart:
 
     @property
     def canvas_rows(self) -> int:
-        """Rows above the times."""
-        return self.rows - 1
+        """Rows above the times; where there is no room for those, all of them."""
+        return self.rows - 1 if self.marks else self.rows
 
     def row_of(self, value: float) -> int:
         """Return the row in which a value lies, counted from below."""
@@ -118,9 +118,10 @@ def workers_chart(past: Past, cells: int, rows: int, glyphs: Glyphs, *, most: in
 
 def throughput_chart(past: Past, cells: int, rows: int, glyphs: Glyphs) -> Chart:
     """Return what completed in each column, with what failed on top of it."""
-    columns, high = columns_in(cells), max(1, rows - 1)
-    ended = sums(past, columns)
+    columns = columns_in(cells)
+    ended, named = sums(past, columns), _marks(past, columns)
     top = _round_up(max((sum(both) for both in ended), default=1) or 1)
+    high = max(1, rows - 1 if named else rows)
     stacks = [_stack(completed, failed, top, high) for completed, failed in ended]
     done = tuple(lower * top / high or None for lower, _ in stacks)
     both = tuple((lower + upper) * top / high if upper else None for lower, upper in stacks)
@@ -129,7 +130,7 @@ def throughput_chart(past: Past, cells: int, rows: int, glyphs: Glyphs) -> Chart
         rows=rows,
         top=top,
         scale=_scale(top, rows),
-        marks=_marks(past, columns),
+        marks=named,
         traces=(
             Trace(values=both, sign=failed_sign(glyphs), role=Role.BAD, is_area=True),
             Trace(values=done, sign=glyphs.bar[0], role=Role.GOOD, is_area=True),
@@ -154,8 +155,10 @@ def failed_sign(glyphs: Glyphs) -> str:
 
 def _stack(completed: int, failed: int, top: float, rows: int) -> tuple[int, int]:
     """Return the rows of both parts of a column; neither vanishes beside the other."""
-    upper = min(max(1, rows - 1), max(1, round(failed / top * rows))) if failed else 0
+    upper = max(1, round(failed / top * rows)) if failed else 0
     lower = max(1, round(completed / top * rows)) if completed else 0
+    if lower + upper > rows and upper > 1:
+        upper -= 1
     return min(lower, rows - upper), upper
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _STEPS_S = (
 _APART = 4
 """Cells at least between the names of two times."""
 _BRIDGED = 2.5
-"""Stretches without a sample that are longer, in usual distances between two, are gaps."""
+"""Samples that are further apart, in the least distances of two, have a gap between them."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -140,7 +140,7 @@ def _bridged(values: Sequence[float | None], reach: float) -> Heights:
 def _reach(places: Sequence[float]) -> float:
     """Return how many columns further the next sample may be without a gap between them."""
     steps = [after - before for before, after in pairwise(places)]
-    return max(1.0, _BRIDGED * median(steps)) if steps else 1.0
+    return max(1.0, _BRIDGED * min(steps)) if len(steps) > 1 else 1.0
 
 
 def _fits(step_s: float, line: Timeline) -> bool:

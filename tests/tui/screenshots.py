@@ -26,6 +26,7 @@ _PICTURES = (
     ("launch", scenes.busy, (120, 40), ("n", "down", *"ruff check {}", "tab", *"src web")),
     ("cancel", scenes.busy, (120, 40), ("1", "x")),
     ("operation", scenes.busy, (120, 40), ("enter",)),
+    ("history", scenes.remembered, (120, 40), ("H",)),
     ("help", scenes.busy, (120, 40), ("question_mark",)),
 )
 

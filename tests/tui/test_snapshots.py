@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NARROW, NORMAL, WIDE = (80, 24), (120, 40), (200, 60)
 SIZES = pytest.mark.parametrize("size", [NARROW, NORMAL], ids=["80x24", "120x40"])
-_DEEPER = "nxXql1F"
+_DEEPER = "nxXql1FH"
 """Keys after which another widget gets the next key."""
 
 
@@ -143,3 +143,60 @@ async def test_terminals(
     picture: SnapshotAssertion, terminal: Terminal, keys: tuple[str, ...]
 ) -> None:
     assert await draw(scenes.busy, NORMAL, *keys, terminal=terminal) == picture
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "keys"),
+    [
+        pytest.param(NARROW, (), id="80x24"),
+        pytest.param(NARROW, ("4",), id="80x24-page-2"),
+        pytest.param(NARROW, ("6",), id="80x24-page-3"),
+        pytest.param(NARROW, ("z",), id="80x24-zoom"),
+        pytest.param(NORMAL, (), id="120x40"),
+        pytest.param(WIDE, ("c", "3"), id="200x60-convoy"),
+    ],
+)
+async def test_history(
+    picture: SnapshotAssertion, size: tuple[int, int], keys: tuple[str, ...]
+) -> None:
+    sight = "7m 13s" if "6" in keys else "05:50"
+    assert await draw(scenes.remembered, size, "H", *keys, sight=sight) == picture
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scene", "sight"),
+    [
+        pytest.param(scenes.forgotten, "Nothing is recorded", id="empty"),
+        pytest.param(scenes.busy, "Metrics are off", id="off"),
+    ],
+)
+async def test_history_of_nothing(picture: SnapshotAssertion, scene: MakeScene, sight: str) -> None:
+    assert await draw(scene, NARROW, "H", sight=sight) == picture
+
+
+@pytest.mark.slow
+async def test_history_while_the_engine_is_away(picture: SnapshotAssertion) -> None:
+    async with playing(scenes.remembered, size=NORMAL) as (app, pilot, played):
+        await pilot.press("H")
+        await settle(pilot, sight="05:50")
+        await played.engine.stop()
+        await settle(pilot, sight="engine away since")
+        assert app.export_screenshot(title="aisquad") == picture
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "terminal",
+    [
+        pytest.param(Terminal(is_dark=False), id="light"),
+        pytest.param(Terminal(depth=ColorDepth.INDEXED), id="256"),
+        pytest.param(Terminal(depth=ColorDepth.ANSI), id="16"),
+        pytest.param(Terminal(depth=ColorDepth.NONE), id="none"),
+        pytest.param(Terminal(is_ascii=True), id="ascii"),
+    ],
+)
+async def test_history_on_terminals(picture: SnapshotAssertion, terminal: Terminal) -> None:
+    drawn = await draw(scenes.remembered, NORMAL, "H", terminal=terminal, sight="05:50")
+    assert drawn == picture

@@ -38,3 +38,14 @@ def test_a_screen_that_attaches_imports_no_engine() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_plotext_waits_until_the_history_draws() -> None:
+    """It takes a tenth of a second, and most screens never show a chart."""
+    code = (
+        "import sys, aisquad_tui.cli.screen, aisquad_tui.app, aisquad_tui.screens.history;"
+        "print('plotext' in sys.modules);"
+        "import aisquad_tui.views.plot; print('plotext' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
