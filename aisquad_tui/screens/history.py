@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _FIRST_PERIOD = 1
 _PANES = tuple(HistoryPane)
+_OF_PANES = frozenset({"open", "zoom", "next_pane", "previous_pane"})
+"""Actions that do nothing while there is but a sentence."""
 
 
 class HistoryScreen(HistoryPanesScreen):
@@ -48,7 +50,6 @@ class HistoryScreen(HistoryPanesScreen):
 
     def on_mount(self) -> None:
         """Begin to read."""
-        self._tell_keys()
         self.run_worker(self._live())
 
     def on_resize(self) -> None:
@@ -118,6 +119,7 @@ class HistoryScreen(HistoryPanesScreen):
                 error=self._reader.error,
             )
         )
+        self._tell_keys()
 
     def _convoy_name(self) -> str:
         """Return the convoy's name; its id if it is gone."""
@@ -137,7 +139,9 @@ class HistoryScreen(HistoryPanesScreen):
     def _tell_keys(self) -> None:
         """Tell the keys that work here and now."""
         keys = at(*self.places())
-        if self.at not in OPENING_PANES:
+        if not self.has_panes:
+            keys = tuple(key for key in keys if key.action not in _OF_PANES)
+        elif self.at not in OPENING_PANES:
             keys = tuple(key for key in keys if key.action != "open")
         self.keys.show(keys)
 

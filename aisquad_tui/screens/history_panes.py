@@ -107,14 +107,19 @@ class HistoryPanesScreen(LiveScreen):
     def page(self) -> tuple[int, int] | None:
         """Which page is shown, of how many; None: there is but one."""
         rows = self.size.height - _AROUND
-        if self.is_zoomed or len(self.boxes) == len(HistoryPane):
+        if self.is_zoomed or not self.has_panes or len(self.boxes) == len(HistoryPane):
             return None
         return page_of(self.at, rows) + 1, len(pages(rows))
+
+    @property
+    def has_panes(self) -> bool:
+        """Whether panes are shown, and not a sentence in place of them."""
+        return not self._sentences(*self.size)
 
     def lay_out(self) -> None:
         """Put the panes where the terminal has room for them."""
         cells, rows = self.size
-        is_usable, has_panes = not too_small(cells, rows), not self._sentences(cells, rows)
+        is_usable, has_panes = not too_small(cells, rows), self.has_panes
         for part in (self.title_line, self.keys, self.notice):
             _display(part, is_usable)
         _display(self.sheet, not has_panes)

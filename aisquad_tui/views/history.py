@@ -101,7 +101,7 @@ def sentences(history: History | None, cells: int, glyphs: Glyphs, *, is_away: b
     elif not history.is_recorded:
         said = (
             "Metrics are off: nothing is recorded.",
-            "enable_metrics in aisquad.toml, or AI_SQUAD_ENABLE_METRICS, switches them on.",
+            "The setting enable_metrics (AI_SQUAD_ENABLE_METRICS) is false.",
         )
     elif not (history.load or history.resizes or history.throughput or history.durations):
         said = (

@@ -102,10 +102,7 @@ async def test_arrows_look_further_back_and_less_far(asked: _Asked) -> None:
     days = 86_400
     there = [3600, 6 * 3600, days, 7 * days, 30 * days]
     async with opened() as (app, pilot, _):
-        for key, periods in (("right", there[1:]), ("left", [*there[-2::-1], 900])):
-            for period_s in periods:
-                await pilot.press(key)
-                await until(pilot, lambda period_s=period_s: asked.all[-1][0] == period_s)
+        for key in (*["right"] * 5, *["left"] * 6):  # at each end one too many
             await pilot.press(key)
             await settle(pilot)
         assert "[15m]" in text_of(app)
@@ -155,9 +152,9 @@ async def test_tab_goes_from_pane_to_pane_and_from_page_to_page() -> None:
             seen.append((screen.at, screen.page))
             await pilot.press("tab")
         assert seen == list(zip(HistoryPane, [(n, 3) for n in (1, 1, 1, 2, 2, 3, 3)], strict=True))
-        assert screen.at is HistoryPane.LOAD
+        seen.append((screen.at, screen.page))
+        assert seen[-1] == seen[0]
         await pilot.press("shift+tab")
-        assert screen.at is HistoryPane.AGENTS
         await see(pilot, "3 of 3", "reviewer")
 
 
@@ -237,7 +234,7 @@ async def test_an_answer_like_the_one_before_draws_nothing(asked: _Asked) -> Non
             sent.append(renderable)
             display(screen, renderable)  # type: ignore[arg-type]  # as it came
 
-        app._display = watch  # type: ignore[method-assign,assignment]  # to see what is sent
+        app._display = watch  # type: ignore[method-assign]  # to see what is sent
         await played.clock.advance(_GAP_S + 10)
         await until(pilot, lambda: len(asked.all) == 2)
         await settle(pilot)

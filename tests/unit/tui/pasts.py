@@ -18,7 +18,7 @@ def make_past(period_s: float = 3600, points: int = 60, **changes: object) -> Pa
     return Past(changed, points)
 
 
-def point(age_s: float, cpu: float = 50, **changes: float) -> LoadPoint:
+def point(age_s: float, cpu: float = 50, **changes: object) -> LoadPoint:
     """Return a stretch of the load that began so many seconds ago."""
     made = LoadPoint(
         at=NOW - timedelta(seconds=age_s),
@@ -28,7 +28,7 @@ def point(age_s: float, cpu: float = 50, **changes: float) -> LoadPoint:
         active_workers=10,
         queue_depth=100,
     )
-    return replace(made, **changes)
+    return replace(made, **changes)  # type: ignore[arg-type]  # names are checked at run time
 
 
 def ended(age_s: float, completed: int, failed: int = 0) -> ThroughputPoint:
