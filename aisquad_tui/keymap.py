@@ -213,7 +213,7 @@ KEYS: tuple[Key, ...] = (
         word="history",
         help="load, workers, throughput and durations over time",
         places=(Place.EVERYWHERE,),
-        rank=13,
+        rank=8,
     ),
     Key(
         keys="colon,ctrl+p",
