@@ -175,7 +175,7 @@ def durations(history: History, cells: int, rows: int, glyphs: Glyphs) -> list[L
     room = cells - _BOUND_CELLS - 1 - tail
     shown = list(words)
     for each in bins:
-        bounds = f"{duration(each.lower_s)}{glyphs.dash}{duration(each.upper_s)}"
+        bounds = f"{_bound(each.lower_s)}{glyphs.dash}{_bound(each.upper_s)}"
         bar = max(each.count and 1, room * each.count // most) if room >= _LEAST_BAR else 0
         shown.append(
             line(
@@ -235,6 +235,15 @@ def _quantiles(history: History, cells: int, glyphs: Glyphs) -> list[Line]:
         else:
             rows.append(each)
     return [line(row) for row in rows]
+
+
+def _bound(seconds: float) -> str:
+    """Return the end of a bin, exactly enough to be told from one that is 4 % further."""
+    if seconds >= 60:
+        return duration(seconds)
+    value, unit = (seconds, "s") if seconds >= 1 else (seconds * 1000, "ms")
+    digits = 2 if value < 10 else 1 if value < 30 else 0
+    return f"{value:.{digits}f}{unit}"
 
 
 def _merged(bins: Sequence[DurationBin], rows: int) -> list[DurationBin]:

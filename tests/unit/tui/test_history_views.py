@@ -119,9 +119,15 @@ def test_edges_of_nothing_say_so() -> None:
 def test_durations_are_told_in_words_before_the_bars() -> None:
     lines = [plain(each).rstrip() for each in views.durations(PAST, 76, 10, GLYPHS)]
     assert lines[0] == "half within 17s · 95 % within 1m 11s · 99 % within 2m 46s · mean 27s"
-    assert lines[1].split() == ["2.0s–4.0s", "█", "4"]  # noqa: RUF001 - as shown
+    assert lines[1].split() == ["2.00s–4.00s", "█", "4"]  # noqa: RUF001 - as shown
     longest = max(lines[1:], key=lambda each: each.count("█"))
     assert longest.endswith(" 118")
+
+
+def test_bounds_of_neighbouring_bins_are_never_named_alike() -> None:
+    bounds_s = [0.001 * 1.04**n for n in range(400)]
+    named = [views._bound(each) for each in bounds_s]
+    assert len(set(named)) == len(named)
 
 
 @given(
