@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from aisquad_core.api import DurationBin
@@ -173,9 +174,9 @@ def durations(history: History, cells: int, rows: int, glyphs: Glyphs) -> list[L
     most = max(each.count for each in bins)
     tail = max(len(count(each.count)) for each in bins) + 1
     room = cells - _BOUND_CELLS - 1 - tail
-    shown = list(words)
-    for each in bins:
-        bounds = f"{_bound(each.lower_s)}{glyphs.dash}{_bound(each.upper_s)}"
+    shown, named = list(words), _bounds([*(each.lower_s for each in bins), bins[-1].upper_s])
+    for each, (lower, upper) in zip(bins, pairwise(named), strict=True):
+        bounds = f"{lower}{glyphs.dash}{upper}"
         bar = max(each.count and 1, room * each.count // most) if room >= _LEAST_BAR else 0
         shown.append(
             line(
@@ -237,8 +238,14 @@ def _quantiles(history: History, cells: int, glyphs: Glyphs) -> list[Line]:
     return [line(row) for row in rows]
 
 
-def _bound(seconds: float) -> str:
-    """Return the end of a bin, exactly enough to be told from one that is 4 % further."""
+def _bounds(bounds_s: Sequence[float]) -> list[str]:
+    """Return the names of durations, as exact as it takes to tell each from the next."""
+    named = [duration(each) for each in bounds_s]
+    return named if len(set(named)) == len(named) else [_exact(each) for each in bounds_s]
+
+
+def _exact(seconds: float) -> str:
+    """Return a duration so exactly that it can be told from one that is 4 % longer."""
     if seconds >= 60:
         return duration(seconds)
     value, unit = (seconds, "s") if seconds >= 1 else (seconds * 1000, "ms")

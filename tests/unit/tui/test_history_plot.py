@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aisquad_core.model import WorkStatus
 from aisquad_tui.formatting import ASCII_GLYPHS, GLYPHS, cell_width
@@ -155,6 +157,32 @@ def test_failures_stand_on_what_completed_and_neither_vanishes(glyphs: Glyphs) -
         assert stack.count(bad) >= 1
         assert stack.count(good) >= 1
     assert set(column(lines, 2)) == {" "}
+
+
+@settings(max_examples=40)
+@given(
+    values=st.lists(st.floats(0, 1e9), max_size=30),
+    counts=st.lists(st.integers(0, 10**9), max_size=30),
+    cells=st.integers(0, 120),
+    rows=st.integers(0, 20),
+    limit=st.none() | st.floats(0, 100),
+)
+def test_whatever_was_recorded_can_be_drawn(
+    values: list[float], counts: list[int], cells: int, rows: int, limit: float | None
+) -> None:
+    load = [
+        point(3600 - 100 * n, min(100, value), parallelism=value, active_workers=value)
+        for n, value in enumerate(values)
+    ]
+    throughput = [ended(3600 - 100 * n, count, counts[-1]) for n, count in enumerate(counts)]
+    past = make_past(points=36, load=tuple(load), throughput=tuple(throughput))
+    made = [
+        load_chart(past, cells, rows, GLYPHS, limit=limit),
+        workers_chart(past, cells, rows, GLYPHS, most=20),
+        throughput_chart(past, cells, rows, GLYPHS),
+    ]
+    for chart in made:
+        assert [width(each) for each in plot(chart, GLYPHS)] == [cells] * rows
 
 
 def test_charts_share_nothing_though_plotext_has_one_figure_for_all() -> None:
