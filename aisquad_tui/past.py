@@ -98,7 +98,13 @@ class PastReader:
                 await self._asked.wait()
                 continue
             await self._read(question)
-            await self._rest(question.pause_s)
+            await self._rest(_LEAST_PAUSE_S if self._is_empty else question.pause_s)
+
+    @property
+    def _is_empty(self) -> bool:
+        """Whether recording has only just begun, so that what comes first is awaited."""
+        history = None if self.past is None else self.past.history
+        return history is not None and history.is_recorded and not history.load
 
     async def _read(self, question: Question) -> None:
         try:

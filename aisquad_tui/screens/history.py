@@ -58,8 +58,7 @@ class HistoryScreen(HistoryPanesScreen):
         self._ask()
 
     def on_screen_resume(self) -> None:
-        """Read on, now that somebody sees it."""
-        super().on_screen_resume()
+        """Read on, now that somebody sees it; what every screen does then is done, too."""
         self._reader.show(True)
 
     def on_screen_suspend(self) -> None:
@@ -92,8 +91,8 @@ class HistoryScreen(HistoryPanesScreen):
 
     def _take(self) -> None:
         """Take another answer, or hear why there is none."""
-        if self.past is not self._reader.past:
-            self.past = self._reader.past
+        if (self.past, self.error) != (self._reader.past, self._reader.error):
+            self.past, self.error = self._reader.past, self._reader.error
             self.is_old.set()
         self._tell()
 
@@ -116,7 +115,7 @@ class HistoryScreen(HistoryPanesScreen):
                 history=None if past is None else past.history,
                 page=self.page,
                 lost_at=self.picture.lost_at,
-                error=self._reader.error,
+                error=self.error,
             )
         )
         self._tell_keys()

@@ -63,6 +63,8 @@ class HistoryPanesScreen(LiveScreen):
         self.picture = Picture()
         self.past: Past | None = None
         """What is on display, or will be as soon as it is drawn."""
+        self.error = ""
+        """Why the past cannot be read now, in words."""
         self.at = HistoryPane.LOAD
         self.is_zoomed = False
         self.boxes: Mapping[HistoryPane, Box] = {}
@@ -211,7 +213,7 @@ class HistoryPanesScreen(LiveScreen):
             return [fitted(line((sentence, Role.WARN)), cells, self.glyphs)]
         past = None if self.past is None else self.past.history
         is_away = self.picture.lost_at is not None
-        return history.sentences(past, cells, self.glyphs, is_away=is_away)
+        return history.sentences(past, cells, self.glyphs, is_away=is_away, error=self.error)
 
 
 def _plotted(

@@ -91,14 +91,25 @@ def period_at(heading: Heading, x: int, cells: int, glyphs: Glyphs) -> int | Non
     return None
 
 
-def sentences(history: History | None, cells: int, glyphs: Glyphs, *, is_away: bool) -> list[Line]:
-    """Return what is shown in place of the panes; empty: there is something to show in them."""
+def sentences(
+    history: History | None, cells: int, glyphs: Glyphs, *, is_away: bool, error: str
+) -> list[Line]:
+    """Return what is shown in place of the panes; empty: there is something to show in them.
+
+    Args:
+        history: What the engine answered; None: nothing yet.
+        cells: How many each line takes.
+        glyphs: The signs of the terminal.
+        is_away: Whether the engine cannot be reached.
+        error: Why it did not answer, in words.
+    """
     if history is None:
-        said = (
-            ("The engine is away, and what it knows with it.", "It is shown as it comes back.")
-            if is_away
-            else (f"Reading what is recorded{glyphs.ellipsis}", "")
-        )
+        if is_away:
+            said = "The engine is away, and what it knows with it.", "Shown when it comes back."
+        elif error:
+            said = "What is recorded cannot be read; trying again.", one_line(error)
+        else:
+            said = f"Reading what is recorded{glyphs.ellipsis}", ""
     elif not history.is_recorded:
         said = (
             "Metrics are off: nothing is recorded.",

@@ -32,8 +32,8 @@ _AXIS = {"┤": "│", "┼": "│"}
 _HALVES = "hd"
 """plotext's marker of quarters of a cell; with both halves of a column alike, of lower halves."""
 _X, _Y = 0, 1
-_NEAR, _FAR = 0, 1
-"""Sides of a figure: lower and left; upper and right."""
+_NEAR = 0
+"""The lower or the left side of a figure."""
 _drawing = threading.Lock()
 
 

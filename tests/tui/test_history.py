@@ -258,7 +258,7 @@ async def test_an_error_before_anything_was_read_is_said(asked: _Asked) -> None:
     asked.failure = StorageError("metrics.db: database is locked")
     async with playing(scenes.remembered) as (_, pilot, _played):
         await pilot.press("H")
-        await see(pilot, "✗ metrics.db: database is locked")
+        await see(pilot, "✗ metrics.db: database is locked", "cannot be read; trying again")
 
 
 async def test_an_engine_that_goes_away_leaves_its_picture_dimmed() -> None:

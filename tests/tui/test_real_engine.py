@@ -94,3 +94,17 @@ async def test_an_operation_is_cancelled_by_keys_and_its_process_is_gone(tmp_pat
                     await pilot.press("y")
                 await pilot.pause(0.1)
         assert sorted(await statuses(engine)) == [WorkStatus.CANCELLED, WorkStatus.IN_PROGRESS]
+
+
+async def test_the_history_shows_what_the_engine_recorded(tmp_path: Path) -> None:
+    async with working(tmp_path) as (_, pilot):
+        await launch(pilot, "test {} = good", "good bad")
+        await until(pilot, sees(pilot, "100 %", "exit 1"), "both have ended")
+        await pilot.press("H")
+        is_shown = sees(pilot, "History of all convoys", "1 completed", "1 failed", "2 attempts")
+        async with asyncio.timeout(30):  # what was recorded is saved within a second or two
+            while not is_shown():
+                await pilot.press("left", "right")
+                await pilot.pause(0.2)
+        await pilot.press("6", "enter")
+        await until(pilot, sees(pilot, "try", "exit"), "the slowest of them is open")

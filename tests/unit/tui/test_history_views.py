@@ -80,25 +80,26 @@ def test_a_click_beside_the_periods_finds_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("past", "is_away", "said"),
+    ("past", "is_away", "error", "said"),
     [
-        (None, False, "Reading what is recorded"),
-        (None, True, "The engine is away"),
-        (replace(EMPTY, is_recorded=False), False, "AI_SQUAD_ENABLE_METRICS"),
-        (EMPTY, False, "Nothing is recorded of this time."),
+        (None, False, "", "Reading what is recorded"),
+        (None, True, "", "The engine is away"),
+        (None, False, "database is locked", "database is locked"),
+        (replace(EMPTY, is_recorded=False), False, "", "AI_SQUAD_ENABLE_METRICS"),
+        (EMPTY, False, "", "Nothing is recorded of this time."),
     ],
 )
 def test_each_state_without_a_picture_has_its_sentence(
-    past: History | None, is_away: bool, said: str
+    past: History | None, is_away: bool, error: str, said: str
 ) -> None:
-    lines = views.sentences(past, 80, GLYPHS, is_away=is_away)
+    lines = views.sentences(past, 80, GLYPHS, is_away=is_away, error=error)
     assert said in "\n".join(plain(each) for each in lines)
 
 
 def test_what_there_is_to_show_is_shown_instead_of_a_sentence() -> None:
-    assert views.sentences(PAST, 80, GLYPHS, is_away=False) == []
+    assert views.sentences(PAST, 80, GLYPHS, is_away=False, error="locked") == []
     only_load = replace(EMPTY, load=(point(60),))
-    assert views.sentences(only_load, 80, GLYPHS, is_away=True) == []
+    assert views.sentences(only_load, 80, GLYPHS, is_away=True, error="") == []
 
 
 def test_the_edges_tell_what_the_signs_mean_and_how_it_stands() -> None:
@@ -221,7 +222,7 @@ def test_rows_are_exactly_as_wide_as_their_box_in_signs_that_it_has(
 ) -> None:
     lines = [views.header(views.Heading(period=1, history=PAST, page=(1, 3)), cells, glyphs)]
     lines += views.durations(PAST, cells, 9, glyphs)
-    lines += views.sentences(EMPTY, cells, glyphs, is_away=False)
+    lines += views.sentences(EMPTY, cells, glyphs, is_away=False, error="")
     for make in (history_rows.slowest, history_rows.resizes, history_rows.agents):
         listing = make(PAST, cells, glyphs)
         lines += [listing.heading, *(row.spans for row in listing.rows)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -103,6 +104,17 @@ async def test_it_reads_again_as_often_as_there_is_something_new(
         await stage.clock.advance(pause_s - 0.5)
         assert len(stage.engine.asked) == 1
         await stage.clock.advance(1)
+        await stage.told()
+        assert len(stage.engine.asked) == 2
+
+
+async def test_what_is_recorded_first_is_awaited() -> None:
+    async with reading() as stage:
+        assert stage.engine.past is not None
+        stage.engine.past = replace(stage.engine.past, load=())
+        stage.reader.ask(of(86_400))
+        await stage.told()
+        await stage.clock.advance(5.5)
         await stage.told()
         assert len(stage.engine.asked) == 2
 
