@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 
 NARROW, NORMAL, WIDE = (80, 24), (120, 40), (200, 60)
 SIZES = pytest.mark.parametrize("size", [NARROW, NORMAL], ids=["80x24", "120x40"])
+TERMINALS = pytest.mark.parametrize(
+    "terminal",
+    [
+        pytest.param(Terminal(is_dark=False), id="light"),
+        pytest.param(Terminal(depth=ColorDepth.INDEXED), id="256"),
+        pytest.param(Terminal(depth=ColorDepth.ANSI), id="16"),
+        pytest.param(Terminal(depth=ColorDepth.NONE), id="none"),
+        pytest.param(Terminal(is_ascii=True), id="ascii"),
+    ],
+)
 _DEEPER = "nxXql1FH"
 """Keys after which another widget gets the next key."""
 
@@ -128,16 +138,7 @@ async def test_engine_away(picture: SnapshotAssertion, size: tuple[int, int]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "terminal",
-    [
-        pytest.param(Terminal(is_dark=False), id="light"),
-        pytest.param(Terminal(depth=ColorDepth.INDEXED), id="256"),
-        pytest.param(Terminal(depth=ColorDepth.ANSI), id="16"),
-        pytest.param(Terminal(depth=ColorDepth.NONE), id="none"),
-        pytest.param(Terminal(is_ascii=True), id="ascii"),
-    ],
-)
+@TERMINALS
 @pytest.mark.parametrize("keys", [(), ("1", "x")], ids=["dashboard", "cancel"])
 async def test_terminals(
     picture: SnapshotAssertion, terminal: Terminal, keys: tuple[str, ...]
@@ -187,16 +188,7 @@ async def test_history_while_the_engine_is_away(picture: SnapshotAssertion) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "terminal",
-    [
-        pytest.param(Terminal(is_dark=False), id="light"),
-        pytest.param(Terminal(depth=ColorDepth.INDEXED), id="256"),
-        pytest.param(Terminal(depth=ColorDepth.ANSI), id="16"),
-        pytest.param(Terminal(depth=ColorDepth.NONE), id="none"),
-        pytest.param(Terminal(is_ascii=True), id="ascii"),
-    ],
-)
+@TERMINALS
 async def test_history_on_terminals(picture: SnapshotAssertion, terminal: Terminal) -> None:
     drawn = await draw(scenes.remembered, NORMAL, "H", terminal=terminal, sight="05:50")
     assert drawn == picture
