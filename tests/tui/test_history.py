@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,16 +16,20 @@ from aisquad_tui.screens.help import HelpScreen
 from aisquad_tui.screens.history import HistoryScreen
 from aisquad_tui.screens.operation import OperationScreen
 from aisquad_tui.views.history_layout import HistoryPane
+from aisquad_tui.widgets.canvas import Canvas
 from tests.tui import scenes
 from tests.tui.playing import playing, settle, text_of, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
+    from textual.geometry import Region
     from textual.pilot import Pilot
 
     from aisquad_core.api import History
     from aisquad_tui.app import SquadApp
+    from aisquad_tui.ink import Line
+    from aisquad_tui.views.timeline import Past
     from tests.tui.scenes import Scene
 
 _CONVOY = "nightly-review-0004"
@@ -224,26 +229,35 @@ async def test_it_reads_on_by_itself_but_not_beneath_a_dialog(asked: _Asked) -> 
         await until(pilot, lambda: len(asked.all) == 3, "the reading goes on")
 
 
-async def test_an_answer_like_the_one_before_draws_nothing(asked: _Asked) -> None:
+async def test_an_answer_sends_only_what_it_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[Canvas] = []
+    shown: list[HistoryScreen] = []
+    refresh, show = Canvas.refresh, HistoryScreen._show
+
+    def watch_refresh(canvas: Canvas, *regions: Region, **options: bool) -> Canvas:
+        drawn.append(canvas)
+        return refresh(canvas, *regions, **options)
+
+    def watch_show(screen: HistoryScreen, past: Past, charts: Mapping[str, list[Line]]) -> None:
+        show(screen, past, charts)  # type: ignore[arg-type]  # as it came
+        shown.append(screen)
+
     async with opened() as (app, pilot, played):
         await settle(pilot)
-        sent: list[object] = []
-        display = app._display
-
-        def watch(screen: object, renderable: object) -> None:
-            sent.append(renderable)
-            display(screen, renderable)  # type: ignore[arg-type]  # as it came
-
-        app._display = watch  # type: ignore[method-assign]  # to see what is sent
+        monkeypatch.setattr(Canvas, "refresh", watch_refresh)
+        monkeypatch.setattr(HistoryScreen, "_show", watch_show)
+        past = played.engine.past
+        assert past is not None
+        played.engine.past = replace(past, end=past.end + timedelta(milliseconds=1))
         await played.clock.advance(_GAP_S + 10)
-        await until(pilot, lambda: len(asked.all) == 2)
-        await settle(pilot)
-        assert sent == []
-        assert played.engine.past is not None
-        played.engine.past = replace(played.engine.past, throughput=())
+        await until(pilot, lambda: len(shown) == 1, "the second answer is shown")
+        assert drawn == []
+        played.engine.past = replace(past, throughput=())
         await played.clock.advance(_GAP_S + 10)
-        await see(pilot, "nothing ended in this time")
-        assert sent != []
+        await until(pilot, lambda: len(shown) == 2, "the third answer is shown")
+        assert {history_of(app).pane_of(each) for each in drawn} == {HistoryPane.THROUGHPUT}
 
 
 async def test_an_error_is_said_and_what_was_read_stays(asked: _Asked) -> None:
