@@ -23,6 +23,7 @@ from aisquad_core.api import StopMode
 from aisquad_core.daemon import Server
 from aisquad_core.engine import Engine
 from aisquad_core.errors import EngineStartError
+from aisquad_core.monitoring.beside import monitored
 from aisquad_core.state.folder import StateFolder
 from aisquad_core.version import __version__
 
@@ -71,7 +72,8 @@ async def serve(
             )
             on_ready()
             _notify("READY=1\nSTATUS=runs convoys")
-            await stopped.wait()
+            async with monitored(settings, engine):
+                await stopped.wait()
             _notify("STOPPING=1")
             logger.info("stopped")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+BUSY_WAIT_S = 5.0
+"""How long SQLite waits for a lock of somebody else."""
 _SWITCH_INTERVAL_S = 0.001
 
 _CALLERS_FAULTS = frozenset(
@@ -87,12 +89,20 @@ class ThreadConnection(aiosqlite.Connection):
     Args:
         uri: Of the database, as SQLite takes it.
         prepare: Called with the new connection on its thread, before anyone else sees it.
+        busy_wait_s: Seconds that SQLite waits for a lock of somebody else.
     """
 
-    def __init__(self, uri: str, *, prepare: Callable[[sqlite3.Connection], None]) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        prepare: Callable[[sqlite3.Connection], None],
+        busy_wait_s: float = BUSY_WAIT_S,
+    ) -> None:
         self._hops: deque[Callable[[], None]] = deque()
         self._uri = uri
         self._prepare = prepare
+        self._busy_wait_s = busy_wait_s
         self._sqlite: sqlite3.Connection | None = None
         self._is_open = False
         self._is_abandoned = False
@@ -123,6 +133,7 @@ class ThreadConnection(aiosqlite.Connection):
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._uri,
+            timeout=self._busy_wait_s,
             uri=True,
             isolation_level=None,
             check_same_thread=False,

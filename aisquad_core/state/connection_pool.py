@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from aisquad_core.clock import SystemClock
 from aisquad_core.errors import PoolClosedError, PoolTimeoutError
-from aisquad_core.state.connection import ThreadConnection, as_storage_error
+from aisquad_core.state.connection import BUSY_WAIT_S, ThreadConnection, as_storage_error
 from aisquad_core.state.schema import check_version
 
 if TYPE_CHECKING:
@@ -46,11 +46,12 @@ class PoolStats(TypedDict):
 class PooledReader(ThreadConnection):
     """One read-only connection, and which file it has open."""
 
-    def __init__(self, path: Path, database: str) -> None:
+    def __init__(self, path: Path, database: str, *, busy_wait_s: float) -> None:
         self._path = path
         self._kind = database
         self._identity: tuple[int, int] | None = None
-        super().__init__(f"{path.absolute().as_uri()}?mode=ro", prepare=self._check)
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        super().__init__(uri, prepare=self._check, busy_wait_s=busy_wait_s)
 
     def _check(self, connection: sqlite3.Connection) -> None:
         self._identity = self._identify()
@@ -82,6 +83,7 @@ class ConnectionPool:
         database: The name of its schema.
         is_keeping: False: each reader is closed after its call (no pooling).
         acquire_timeout_s: How long a caller waits for a reader, in seconds.
+        busy_wait_s: How long a read waits for a database that somebody else has locked, in seconds.
         clock: Says how long a reader has been lent out; None: the machine's.
     """
 
@@ -93,6 +95,7 @@ class ConnectionPool:
         database: str = "workstate",
         is_keeping: bool = True,
         acquire_timeout_s: float = 30.0,
+        busy_wait_s: float = BUSY_WAIT_S,
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
@@ -103,6 +106,7 @@ class ConnectionPool:
         self._database = database
         self._is_keeping = is_keeping
         self._acquire_timeout_s = acquire_timeout_s
+        self._busy_wait_s = busy_wait_s
         self._slots = asyncio.Semaphore(size)
         self._idle: list[PooledReader] = []
         self._active = 0
@@ -215,14 +219,17 @@ class ConnectionPool:
             self._discard(reader)
             self._reconnects += 1
         try:
-            return await PooledReader(self._path, self._database).open()
+            return await self._new_reader().open()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN:
                 raise
             if not await asyncio.to_thread(self._path.exists):
                 raise FileNotFoundError(f"{self._path} does not exist") from error
         # Now it is there: it may have been made after the first look.
-        return await PooledReader(self._path, self._database).open()
+        return await self._new_reader().open()
+
+    def _new_reader(self) -> PooledReader:
+        return PooledReader(self._path, self._database, busy_wait_s=self._busy_wait_s)
 
     async def _drain(self, reader: PooledReader) -> bool:
         """End what still runs on the reader and roll back; False if it had to be given up.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aisquad_core.attached import AttachedEngine
     from aisquad_core.connect import Reached, WorkReader
     from aisquad_core.embedded import EmbeddedEngine
+    from aisquad_core.monitoring.plate import Dashboard
     from aisquad_core.settings import Review, SettingRow, Settings
     from aisquad_core.spec import ConvoySource
     from aisquad_core.upkeep import UpkeepPlan, UpkeepReport
@@ -194,6 +195,15 @@ async def view_engine(settings: Settings) -> EngineView | None:
         cpu_percent=round(view.cpu_percent, 1),
         memory_percent=round(view.memory_percent, 1),
     )
+
+
+async def view_dashboard(settings: Settings, pid: int | None) -> Dashboard:
+    """Return where the engine with that pid (None: none runs) serves its dashboard."""
+    import asyncio
+
+    from aisquad_core.monitoring import plate
+
+    return await asyncio.to_thread(plate.find_dashboard, settings.state_dir, pid)
 
 
 async def holder_pid(settings: Settings) -> int | None:

@@ -21,6 +21,7 @@ from aisquad_tui.formatting import count, duration, moment
 
 if TYPE_CHECKING:
     from aisquad_core.connect import EngineStatus
+    from aisquad_core.monitoring.plate import Dashboard
     from aisquad_core.settings import Settings
     from aisquad_tui.cli.terminal import Terminal
 
@@ -59,9 +60,14 @@ def status(
 
             async def read() -> list[str]:
                 engine = await session.view_engine(settings) or await reader.status()
+                dashboard = await session.view_dashboard(settings, engine.pid)
                 if as_json:
-                    return [(dump if is_watched else document)(record(engine))]
-                return _lines(engine, terminal)
+                    shape = record(engine) | {
+                        "dashboard": dashboard.link,
+                        "dashboard_problem": dashboard.problem,
+                    }
+                    return [(dump if is_watched else document)(shape)]
+                return _lines(engine, dashboard, terminal)
 
             await show(terminal, read, is_watched=is_watched)
         return Status.OK
@@ -101,7 +107,9 @@ def _troubles(engine: EngineStatus | EngineView) -> list[tuple[str, str]]:
     return pairs
 
 
-def _lines(engine: EngineStatus | EngineView, terminal: Terminal) -> list[str]:
+def _lines(
+    engine: EngineStatus | EngineView, dashboard: Dashboard, terminal: Terminal
+) -> list[str]:
     out = terminal.out
     if engine.pid is None:
         head = out.ink("no engine runs", Ink.DIM)
@@ -121,8 +129,12 @@ def _lines(engine: EngineStatus | EngineView, terminal: Terminal) -> list[str]:
         if engine.throttle > 0:
             pairs.append(("throttle", f"{engine.throttle:.2f}"))
         pairs += _troubles(engine)
+    pairs.append(("work", f"{count(engine.running)} running, {count(engine.queued)} queued"))
+    if dashboard.link is not None:
+        pairs.append(("dashboard", one_line(dashboard.link)))
+    elif dashboard.problem is not None:
+        pairs.append(("dashboard", f"none: {one_line(dashboard.problem)}"))
     pairs += [
-        ("work", f"{count(engine.running)} running, {count(engine.queued)} queued"),
         ("state", one_line(engine.state_dir)),
         ("version", f"aisquad {engine.version}, SQLite {engine.sqlite_version}"),
     ]
