@@ -16,6 +16,7 @@ _TELLING_NAMES = {
 for _name in list(os.environ):
     if _name in _TELLING_NAMES or _name.startswith(_TELLING):
         del os.environ[_name]
+os.environ["AI_SQUAD_MONITORING_PORT"] = "0"  # no test's engine opens a port by the way
 os.environ["TERM"] = "xterm-256color"
 os.environ["COLORTERM"] = "truecolor"
 os.environ["LANG"] = "C.UTF-8"

@@ -46,6 +46,7 @@ def minimal_env(home: Path, **more: str) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
         "SHELL": "/bin/sh",
+        "AI_SQUAD_MONITORING_PORT": "0",
         **more,
     }
 

@@ -56,7 +56,11 @@ POINTS: Mapping[str, tuple[Any, str, When]] = {
 
 
 def command(
-    state_dir: Path, *, grace_s: float = 10.0, die: tuple[str, int] | None = None
+    state_dir: Path,
+    *,
+    grace_s: float = 10.0,
+    die: tuple[str, int] | None = None,
+    monitoring_port: int = 0,
 ) -> list[str]:
     """Return the command of an engine whose parallelism does not follow the load.
 
@@ -64,16 +68,25 @@ def command(
         state_dir: Its state folder.
         grace_s: Seconds between TERM and KILL.
         die: One of `POINTS`, and at the how many-th time there it kills itself.
+        monitoring_port: Where it serves its monitoring; 0: nowhere.
     """
     flags = [str(state_dir), "--grace", str(grace_s)]
+    flags += ["--monitoring-port", str(monitoring_port)]
     if die is not None:
         flags += ["--die", die[0], "--time", str(die[1])]
     return [sys.executable, str(Path(__file__).absolute()), *flags]
 
 
-def start(state_dir: Path, *, grace_s: float = 10.0, die: tuple[str, int] | None = None) -> int:
+def start(
+    state_dir: Path,
+    *,
+    grace_s: float = 10.0,
+    die: tuple[str, int] | None = None,
+    monitoring_port: int = 0,
+) -> int:
     """Start an engine and return its pid when it answers (blocking); see `command`."""
-    return service.start(command(state_dir, grace_s=grace_s, die=die), state_dir, cwd=state_dir)
+    line = command(state_dir, grace_s=grace_s, die=die, monitoring_port=monitoring_port)
+    return service.start(line, state_dir, cwd=state_dir)
 
 
 def end(pid: int, number: signal.Signals) -> int:
@@ -136,6 +149,7 @@ def main() -> int:
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--die", choices=POINTS)
     parser.add_argument("--time", type=int, default=1)
+    parser.add_argument("--monitoring-port", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.die is not None:
         die_at(arguments.die, arguments.time)
@@ -145,6 +159,7 @@ def main() -> int:
         max_parallelism=PARALLELISM,
         enable_auto_tuning=False,
         grace_s=arguments.grace,
+        monitoring_port=arguments.monitoring_port,
     )
     service.keep_log(arguments.state)
     try:

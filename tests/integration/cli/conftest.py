@@ -75,5 +75,10 @@ def folder(tmp_path: Path) -> Folder:
     env = {name: value for name, value in os.environ.items() if not name.startswith("AI_SQUAD_")}
     for name in ("NO_COLOR", "FORCE_COLOR"):
         env.pop(name, None)
-    env |= {"HOME": str(tmp_path), "PYTHONPATH": root, "TERM": "xterm-256color"}
+    env |= {
+        "AI_SQUAD_MONITORING_PORT": "0",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": root,
+        "TERM": "xterm-256color",
+    }
     return Folder(project, env)
