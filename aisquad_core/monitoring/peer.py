@@ -2,7 +2,8 @@
 
 Loopback is shared with every other user of the machine. The kernel's table of connections has a
 row for each end; the one that counts is the caller's: its address first, ours second. Only an
-established row with an inode has an owner: of one that is closed the kernel says user 0.
+established row with an inode has an owner: of one that is closed the kernel says user 0. One row
+is asked for by netlink; where a kernel does not answer that, the whole table is read.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from aisquad_core.monitoring import sock_diag
 
 if TYPE_CHECKING:
     import socket
@@ -52,8 +55,14 @@ def is_own_user(own: End, other: End) -> bool:
     return uid != _overflow_uid() and find_user(own, other) == uid
 
 
-def find_user(own: End, other: End, *, tables: Path = _TABLES) -> int | None:
-    """Return the user who has the other end open; None if nobody on this machine has (blocking).
+def find_user(own: End, other: End) -> int | None:
+    """Return the user who has the other end open; None if nobody on this machine has (blocking)."""
+    uid = sock_diag.find_owner(own, other)
+    return find_in_tables(own, other) if uid is None else uid
+
+
+def find_in_tables(own: End, other: End, *, tables: Path = _TABLES) -> int | None:
+    """Return the user who has the other end open by the tables as text (blocking).
 
     Args:
         own: This end.

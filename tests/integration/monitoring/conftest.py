@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from aisquad_core.monitoring import Monitoring
 from aisquad_core.settings import Settings
 from aisquad_core.state.workstate import WorkState
+from aisquad_core.testing import FakeClock
 from tests.monitoring import recorded
 from tests.tui import scenes
 
@@ -32,12 +35,28 @@ async def scene() -> AsyncIterator[Scene]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both databases as an engine leaves them; the work state is empty."""
+    folder = tmp_path_factory.mktemp("left-behind")
+
+    async def record() -> None:
+        async with scenes.busy() as scene:
+            await recorded.record_hour(folder / "metrics.db", scene.clock)
+
+    async def make_work_state() -> None:
+        async with WorkState(folder / "workstate.db", clock=FakeClock()):
+            pass
+
+    asyncio.run(record())
+    asyncio.run(make_work_state())
+    return folder
+
+
 @pytest.fixture
-async def databases(settings: Settings, scene: Scene) -> Settings:
-    """Both databases as an engine leaves them; the work state is empty."""
-    async with WorkState(settings.workstate_db, clock=scene.clock):
-        pass
-    await recorded.record_hour(settings.metrics_db, scene.clock)
+def databases(settings: Settings, left_behind: Path) -> Settings:
+    """Settings of a folder that has both databases."""
+    shutil.copytree(left_behind, settings.state_dir, dirs_exist_ok=True)
     return settings
 
 
