@@ -29,6 +29,20 @@ def test_what_only_reads_imports_no_engine() -> None:
     assert run.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    "module",
+    ["aisquad_tui.cli.status", "aisquad_tui.cli.screen", "aisquad_core.service", "aisquad_core"],
+)
+def test_only_the_monitoring_server_imports_a_web_server(module: str) -> None:
+    """aiohttp and prometheus_client take a quarter of a second."""
+    code = (
+        f"import sys, {module}, aisquad_core.monitoring, aisquad_core.monitoring.plate;"
+        "print([m for m in ('aiohttp', 'prometheus_client') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
 def test_a_screen_that_attaches_imports_no_engine() -> None:
     code = (
         "import sys, aisquad_tui.cli.screen, aisquad_core.attached, aisquad_tui.app;"

@@ -8,6 +8,7 @@ import os
 import pwd
 import subprocess
 import sys
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -163,7 +164,7 @@ async def test_beyond_loopback_only_the_token_lets_in(
         own, other = real(connection)
         return own._replace(address=far), other._replace(address=far)
 
-    far, real = peer.ip_address("192.0.2.7"), peer.ends
+    far, real = ip_address("192.0.2.7"), peer.ends
     monkeypatch.setattr(peer, "ends", ends)
     async with Monitoring(databases, engine=scene.engine, port=0, clock=scene.clock) as monitoring:
         port = monitoring.port

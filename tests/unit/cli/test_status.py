@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisquad_core.connect import EngineStatus
+from aisquad_core.monitoring import plate
+from aisquad_core.monitoring.plate import Plate
 from aisquad_tui.cli import session
 from aisquad_tui.cli import status as module
 
@@ -60,6 +63,24 @@ def test_a_pin_and_the_throttle_show(aisquad: Aisquad, running: FakeReader) -> N
     out = aisquad("status").out
     assert "12 (pinned): " in out
     assert "throttle  0.85" in out
+
+
+def test_the_dashboard_of_the_engine_that_runs_is_named(
+    aisquad: Aisquad, running: FakeReader
+) -> None:
+    state_dir = session.load_settings(None).state_dir
+    state_dir.mkdir(mode=0o700)
+    plate.write(state_dir, Plate(url="http://127.0.0.1:8080"))
+    running.engine = replace(ENGINE, pid=os.getpid())
+    assert "dashboard  http://127.0.0.1:8080/dashboard\n" in aisquad("status").out
+    shape = json.loads(aisquad("status", "--json").out)
+    assert shape["dashboard"] == "http://127.0.0.1:8080/dashboard"
+    plate.write(state_dir, Plate(problem="127.0.0.1 port 8080: Address already in use"))
+    said = "dashboard  none: 127.0.0.1 port 8080: Address already in use\n"
+    assert said in aisquad("status").out
+    running.engine = ENGINE  # another engine than the one that wrote it
+    assert "dashboard" not in aisquad("status").out
+    assert json.loads(aisquad("status", "--json").out)["dashboard"] is None
 
 
 def test_without_an_engine_it_says_so(aisquad: Aisquad, running: FakeReader) -> None:
