@@ -62,7 +62,8 @@ def refuse(head: Head, own: End) -> Answer | None:
 def own_hosts(own: End) -> frozenset[str]:
     """Return what a Host header may say of a connection to this address and port."""
     literal = f"[{own.address}]" if isinstance(own.address, IPv6Address) else str(own.address)
-    name = "localhost" if own.address.is_loopback else socket.gethostname().lower()
-    names = {literal, name}
+    names = {literal, socket.gethostname().lower()}
+    if own.address.is_loopback:
+        names.add("localhost")
     hosts = {f"{name}:{own.port}" for name in names}
     return frozenset(hosts | names if own.port == _HTTP_PORT else hosts)

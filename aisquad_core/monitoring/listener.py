@@ -151,16 +151,12 @@ class Listener:
 
     async def _attend(self, connection: socket.socket) -> None:
         try:
-            own, other = peer.ends(connection)
-        except OSError:  # gone already
+            visit = await self._greet(connection)
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._receive(visit), connection
+            )
+        except OSError:  # gone already, or no descriptor is left to look
             return
-        is_local = own.address.is_loopback and other.address.is_loopback
-        is_own_user = is_local and await anyio.to_thread.run_sync(
-            peer.is_own_user, own, other, limiter=self._lookups
-        )
-        visit = Visit(own, is_local=is_local, is_own_user=is_own_user)
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.connect_accepted_socket(lambda: self._receive(visit), connection)
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._ask_wait_s):
@@ -170,6 +166,14 @@ class Listener:
                     await visit.closed.wait()
         finally:
             transport.abort()
+
+    async def _greet(self, connection: socket.socket) -> Visit:
+        own, other = peer.ends(connection)
+        is_local = own.address.is_loopback and other.address.is_loopback
+        is_own_user = is_local and await anyio.to_thread.run_sync(
+            peer.is_own_user, own, other, limiter=self._lookups
+        )
+        return Visit(own, is_local=is_local, is_own_user=is_own_user)
 
     def _hear(self) -> None:
         """Count the running task's connection among those that are answered."""

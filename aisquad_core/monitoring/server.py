@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from aisquad_core.monitoring.token import Token
 from aisquad_core.monitoring.web import WebServer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from aisquad_core.api import EngineAPI
@@ -72,9 +74,12 @@ class Monitoring:
     @property
     def url(self) -> str:
         """Its root, without a slash at the end."""
-        address = self._address
-        literal = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
-        return f"http://{literal}:{self.port}"
+        host = str(self._address)
+        if self._address.is_unspecified:  # nobody reaches it by that
+            host = socket.gethostname().lower()
+        elif isinstance(self._address, IPv6Address):
+            host = f"[{host}]"
+        return f"http://{host}:{self.port}"
 
     @property
     def port(self) -> int:
@@ -85,6 +90,11 @@ class Monitoring:
     def needs_token(self) -> bool:
         """Whether the owner, too, must show the token: it listens beyond loopback."""
         return not self._address.is_loopback
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Every path that is answered."""
+        return self._endpoints.paths
 
     async def __aenter__(self) -> Self:
         """Listen."""

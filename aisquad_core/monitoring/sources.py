@@ -110,6 +110,7 @@ class Sources:
             stack.push_async_callback(self._work_pool.close)
             stack.push_async_callback(self._metrics_pool.close)
             await stack.enter_async_context(self._metrics)
+            await self._ended.begin()
             if self._stored is not None:
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
                 stack.callback(tasks.create_task(self._stored.keep_sampling()).cancel)
@@ -122,7 +123,7 @@ class Sources:
 
     async def picture(self) -> Picture:
         """Return what is so now."""
-        async with _reading("workstate"):
+        async with _reading("engine" if self._stored is None else "workstate"):
             return await self._live.picture()
 
     async def counts(self) -> StatusCounts:
@@ -162,7 +163,7 @@ class Sources:
             return await self._metrics.get_resizes(minutes, limit)
 
     async def ended(self) -> EndedTotals:
-        """Return what has ended since this process first asked."""
+        """Return what has ended since this began."""
         async with self._reading_metrics():
             return await self._ended.read()
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aisquad_core.errors import PoolError, StateError
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -41,7 +43,7 @@ _Row = tuple[str, str, int, int, int]
 
 
 class EndedOperations:
-    """Totals since the first question.
+    """Totals since `begin`.
 
     Args:
         pool: Readers of the metrics; whoever made it closes it.
@@ -50,9 +52,18 @@ class EndedOperations:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._last: int | None = None
-        """Number of the newest row that was counted; None before the first question."""
+        """Number of the newest row that was counted; None: the next answer begins with none."""
         self._totals: dict[tuple[str, str], EndedTotal] = {}
         self._one_at_a_time = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Count from now on; where that cannot be told now, from the first answer on."""
+        try:
+            self._last, _ = await self._pool.run(self._read)
+        except FileNotFoundError:  # whatever comes into it is new
+            self._last = 0
+        except (StateError, PoolError):
+            self._last = None
 
     async def read(self) -> EndedTotals:
         """Return the totals.

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pwd
+import socket
 import subprocess
 import sys
 from ipaddress import ip_address
@@ -199,6 +200,17 @@ async def test_ipv6_loopback_is_loopback(databases: Settings, scene: Scene) -> N
         assert monitoring.url == f"http://[::1]:{monitoring.port}"
         reply = await ask(monitoring.port, "/metrics/failures", address="::1")
         assert reply.status == 200
+
+
+async def test_on_every_address_its_name_is_the_machines(databases: Settings, scene: Scene) -> None:
+    async with Monitoring(
+        databases, engine=scene.engine, address="0.0.0.0", port=0, clock=scene.clock
+    ) as monitoring:
+        port, name = monitoring.port, socket.gethostname().lower()
+        assert monitoring.url == f"http://{name}:{port}"
+        assert monitoring.needs_token
+        reply = await ask(port, "/metrics/failures", headers={"Host": f"{name}:{port}"})
+        assert reply.status == 200  # it came over loopback
 
 
 async def test_what_the_page_is_told_is_json_of_one_moment(monitoring: Monitoring) -> None:

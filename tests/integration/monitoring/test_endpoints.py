@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from aisquad_core.monitoring import Monitoring
+from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeClock
+from tests.monitoring import recorded
 from tests.monitoring.asking import ask
 
 if TYPE_CHECKING:
@@ -37,6 +40,16 @@ async def test_an_ill_engine_is_told_with_its_trouble(monitoring: Monitoring, sc
     assert (reply.status, reply.json["status"]) == (503, "ill")
     assert reply.json["parts"]["engine"] == "ill"
     assert reply.json["details"] == {"engine": "disk full"}
+
+
+async def test_an_engine_that_has_stopped_is_the_part_that_is_ill(
+    monitoring: Monitoring, scene: Scene
+) -> None:
+    await scene.engine.stop()
+    reply = await ask(monitoring.port, "/metrics/system")
+    assert (reply.status, reply.json["part"]) == (503, "engine")
+    health = (await ask(monitoring.port, "/health")).json
+    assert health["parts"] == {"engine": "ill", "workstate": "ok", "metrics": "ok"}
 
 
 async def test_convoys_newest_first_up_to_a_limit(monitoring: Monitoring) -> None:
@@ -190,9 +203,6 @@ async def test_without_databases_each_answer_says_which_part_is_missing(settings
 
 
 async def test_databases_that_come_later_are_found(settings: Settings, scene: Scene) -> None:
-    from aisquad_core.state.workstate import WorkState
-    from tests.monitoring import recorded
-
     async with Monitoring(settings, port=0, clock=scene.clock) as monitoring:
         assert (await ask(monitoring.port, "/metrics/convoys")).status == 503
         async with WorkState(settings.workstate_db, clock=scene.clock):
@@ -223,8 +233,6 @@ async def test_a_locked_database_is_the_part_that_is_ill(databases: Settings, sc
 async def test_with_metrics_off_it_says_so_and_all_is_well(
     scene: Scene, databases: Settings
 ) -> None:
-    from dataclasses import replace
-
     off = replace(databases, enable_metrics=False)
     async with Monitoring(off, engine=scene.engine, port=0, clock=scene.clock) as monitoring:
         reply = await ask(monitoring.port, "/metrics/stats")

@@ -46,7 +46,7 @@ def test_another_host_header_is_refused(hosts: list[str]) -> None:
 
 def test_the_hosts_of_each_kind_of_address() -> None:
     here = socket.gethostname().lower()
-    assert own_hosts(End(IPv6Address("::1"), 9)) == {"[::1]:9", "localhost:9"}
+    assert own_hosts(End(IPv6Address("::1"), 9)) == {"[::1]:9", "localhost:9", f"{here}:9"}
     assert own_hosts(End(IPv4Address("10.1.2.3"), 9)) == {"10.1.2.3:9", f"{here}:9"}
     assert own_hosts(End(IPv4Address("127.0.0.1"), 80)) >= {"127.0.0.1", "localhost:80"}
 
