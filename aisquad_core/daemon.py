@@ -7,7 +7,6 @@ engine's hub merges what waits for it, and here no more than a socket's buffer s
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 from contextlib import suppress
@@ -15,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aisquad_core import endpoint, wire
+from aisquad_core.accepting import accept
 from aisquad_core.errors import AISquadError, EngineStoppedError, ProtocolError
 from aisquad_core.version import __version__
 from aisquad_core.wire import FrameReader, Head, Hello
@@ -35,8 +35,6 @@ _REQUESTS = 1024
 """Most under way of one connection."""
 _BUFFER_BYTES = 256 << 10
 """What waits for a slow reader here, beside the kernel's own buffer."""
-_SHORT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_RETRY_S = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -116,16 +114,8 @@ class Server:
         self._on_stopped()
 
     async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            try:
-                connection, _ = await loop.sock_accept(self._listener)
-            except OSError as error:
-                if error.errno not in _SHORT_OF_DESCRIPTORS:
-                    raise
-                logger.warning("cannot take a connection now: %s", error.strerror)
-                await asyncio.sleep(_RETRY_S)
-                continue
+            connection = await accept(self._listener)
             if endpoint.peer_uid(connection) != os.geteuid() or (
                 len(self._connections) >= _CONNECTIONS
             ):

@@ -7,8 +7,6 @@ so that whoever opens hundreds and says nothing keeps nobody else out.
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
 import socket
 from contextlib import suppress
 from functools import partial
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from aisquad_core.accepting import accept
 from aisquad_core.monitoring import peer
 
 if TYPE_CHECKING:
@@ -33,12 +32,8 @@ ASK_WAIT_S = 10.0
 ANSWER_WAIT_S = 20.0
 """Longest from there until the caller has taken the answer."""
 _BACKLOG = 128
-_SHORT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_RETRY_S = 0.5
 _LOOKUPS = 2
 """Threads that read the kernel's table; the engine's own threads are left alone."""
-
-logger = logging.getLogger(__name__)
 
 
 class Visit:
@@ -123,16 +118,8 @@ class Listener:
         await self._tasks.__aexit__(None, None, None)
 
     async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            try:
-                connection, _ = await loop.sock_accept(self._socket)
-            except OSError as error:
-                if error.errno not in _SHORT_OF_DESCRIPTORS:
-                    raise
-                logger.warning("cannot take a connection now: %s", error.strerror)
-                await asyncio.sleep(_RETRY_S)
-                continue
+            connection = await accept(self._socket)
             if len(self._asking) + len(self._answering) >= self._most:
                 if not self._asking:
                     connection.close()

@@ -12,11 +12,13 @@ from playwright.async_api import expect
 
 from aisquad_core.model import Operation
 from aisquad_core.monitoring import Monitoring, peer
+from aisquad_core.monitoring.listener import Listener, Visit
 from aisquad_core.monitoring.token import Token
 from tests.monitoring.chromium import PROGRAM, browsing
 from tests.tui import scenes
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator
 
     from playwright.async_api import Browser, Page, ViewportSize
@@ -341,3 +343,23 @@ async def test_who_needs_the_token_is_told_and_the_link_has_it(
         assert token not in page.url
         await page.reload()
         await expect(page.locator("#convoy-table")).to_contain_text("nightly-review")
+
+
+async def test_who_asks_from_elsewhere_without_the_token_is_told_where_it_is(
+    browser: Browser, monitoring: Monitoring, databases: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def greet(_: Listener, connection: socket.socket) -> Visit:
+        return Visit(peer.ends(connection)[0], is_local=False, is_own_user=False)
+
+    monkeypatch.setattr(Listener, "_greet", greet)
+    complaints: list[str] = []
+    async with looking(browser, monitoring.url, complaints=complaints) as page:
+        await shows(
+            page, "#notice", "This needs the token: open the link that `aisquad status` prints."
+        )
+        assert await page.locator("#convoy-table tbody tr").count() == 0
+        token = await asyncio.to_thread(Token(databases.state_dir).obtain)
+        await page.goto(f"{monitoring.url}/dashboard#{token}")
+        await shows(page, "#notice", "")
+        await shows(page, "#running", "12")
+    assert all("401 (Unauthorized)" in text for text in complaints)
