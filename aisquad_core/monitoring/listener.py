@@ -112,10 +112,12 @@ class Listener:
         tb: TracebackType | None,
     ) -> None:
         """End every connection and close the port."""
-        self._socket.close()
         for task in (self._accepting, *self._asking, *self._answering):
             task.cancel()
-        await self._tasks.__aexit__(None, None, None)
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            self._socket.close()
 
     async def _accept(self) -> None:
         while True:

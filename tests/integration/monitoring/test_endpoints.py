@@ -215,10 +215,12 @@ async def test_databases_that_come_later_are_found(settings: Settings, scene: Sc
 
 @pytest.mark.slow
 async def test_a_locked_database_is_the_part_that_is_ill(databases: Settings, scene: Scene) -> None:
-    async with Monitoring(databases, engine=scene.engine, port=0, clock=scene.clock) as monitoring:
-        with closing(sqlite3.connect(databases.metrics_db, isolation_level=None)) as holder:
-            holder.execute("PRAGMA journal_mode = DELETE").fetchall()
-            holder.execute("BEGIN EXCLUSIVE")
+    with closing(sqlite3.connect(databases.metrics_db, isolation_level=None)) as holder:
+        holder.execute("PRAGMA journal_mode = DELETE").fetchall()
+        holder.execute("BEGIN EXCLUSIVE")
+        async with Monitoring(
+            databases, engine=scene.engine, port=0, clock=scene.clock
+        ) as monitoring:
             reply = await ask(monitoring.port, "/metrics/stats")
             assert (reply.status, reply.json["part"]) == (503, "metrics")
             assert "locked" in reply.json["detail"]
@@ -227,7 +229,7 @@ async def test_a_locked_database_is_the_part_that_is_ill(databases: Settings, sc
             assert health.json["parts"] == {"engine": "ok", "workstate": "ok", "metrics": "ill"}
             assert (await ask(monitoring.port, "/metrics/system")).status == 200
             holder.execute("ROLLBACK")
-        assert (await ask(monitoring.port, "/metrics/stats")).status == 200
+            assert (await ask(monitoring.port, "/metrics/stats")).status == 200
 
 
 async def test_with_metrics_off_it_says_so_and_all_is_well(
