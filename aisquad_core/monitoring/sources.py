@@ -45,7 +45,7 @@ READ_WAIT_S = 10.0
 _BUSY_WAIT_S = 1.0
 """How much of it is for a database that somebody else has locked."""
 _OFF = "nothing is recorded: enable_metrics is false"
-_MISSING = "there is no database yet: no engine has run here"
+_MISSING = "there is no database yet"
 _READERS = 2
 
 

@@ -98,6 +98,6 @@ async def test_the_next_engine_takes_the_port_of_one_that_was_killed(state_dir: 
     for _ in range(2):
         pid = await asyncio.to_thread(served_engine.start, state_dir, monitoring_port=port)
         assert (await told(state_dir, pid)).link is not None
-        assert (await ask(port, "/health")).status == 200
+        assert (await ask(port, "/metrics/system")).json["engine"]["pid"] == pid
         await asyncio.to_thread(served_engine.end, pid, signal.SIGKILL)
     assert (await status(state_dir))["dashboard"] is None
