@@ -40,11 +40,13 @@ async def record_hour(path: Path, clock: Clock) -> None:
 
 def _record_load(metrics: MetricsCollector, now: datetime) -> None:
     size = 5
-    for n in range(3600 // _SAMPLE_S):
-        at = now - timedelta(seconds=3600 - n * _SAMPLE_S)
-        cpu = 58 + 22 * math.sin(n / 60) + 9 * math.sin(n / 11) + 4 * math.sin(n * 1.7)
-        memory = 30 + 7 * math.sin(n / 130) + n / 90
-        wanted = 5 if cpu > 80 else min(20, 5 + round(15 * (100 - cpu) / 90))
+    samples = 3600 // _SAMPLE_S
+    for n in range(samples):
+        left = n - samples
+        at = now + timedelta(seconds=left * _SAMPLE_S)
+        cpu = 58 + 20 * math.sin(left / 60 + 0.9) + 8 * math.sin(left / 11 + 0.6)
+        memory = 25 + 6 * math.sin(left / 130) - left / 90
+        wanted = 5 if cpu > 80 else min(20, 5 + round(15 * (100 - cpu) / 47))
         wanted = min(wanted, size + 2)
         if wanted != size and n % 6 == 0:
             why = f"CPU {cpu:.0f} %, memory {memory:.0f} %"
