@@ -60,10 +60,10 @@ async def _serve(settings: Settings, engine: EngineAPI) -> None:
 async def _stand(settings: Settings, said: Plate) -> None:
     """Say it to other processes until cancelled."""
     try:
-        await asyncio.to_thread(plate.write, settings.state_dir, said)
-    except OSError as error:  # a full disk: the API is there all the same
-        logger.warning("`aisquad status` cannot tell of the monitoring: %s", error.strerror)
-    try:
+        try:
+            await asyncio.to_thread(plate.write, settings.state_dir, said)
+        except OSError as error:  # a full disk: the API is there all the same
+            logger.warning("`aisquad status` cannot tell of the monitoring: %s", error.strerror)
         await asyncio.Event().wait()
     finally:
         await asyncio.to_thread(plate.remove, settings.state_dir)
