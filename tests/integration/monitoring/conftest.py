@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 from aisquad_core.monitoring import Monitoring
 from aisquad_core.settings import Settings
@@ -16,10 +17,16 @@ from tests.monitoring import recorded
 from tests.tui import scenes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.tui.scenes import Scene
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop() -> Iterator[None]:
+    with blockbuster_ctx("aisquad_core"):
+        yield
 
 
 @pytest.fixture

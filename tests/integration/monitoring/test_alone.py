@@ -33,6 +33,11 @@ operations = [{ id = "good", run = "true" }, { id = "bad", run = "exit 3" }]
 """
 
 
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop() -> None:
+    """Look at nothing: the API is in another process here, and an engine is made on this loop."""
+
+
 @asynccontextmanager
 async def alone(cwd: Path) -> AsyncIterator[int]:
     """Run it and give its port; Ctrl-C ends it, and after that it says nothing."""

@@ -27,13 +27,17 @@ def free_port() -> int:
         return port
 
 
+async def find(settings: Settings) -> Dashboard:
+    return await asyncio.to_thread(plate.find_dashboard, settings.state_dir, os.getpid())
+
+
 async def told(settings: Settings) -> Dashboard:
     """Wait until it is said where the dashboard is, or why there is none."""
     said = Dashboard(None)
     async with asyncio.timeout(BOUND_S):
         while said == Dashboard(None):
             await asyncio.sleep(0.01)
-            said = plate.find_dashboard(settings.state_dir, os.getpid())
+            said = await find(settings)
     return said
 
 
@@ -43,7 +47,7 @@ async def test_it_listens_where_the_settings_say(databases: Settings, scene: Sce
     async with monitored(settings, scene.engine):
         assert await told(settings) == Dashboard(f"http://[::1]:{port}/dashboard")
         assert (await ask(port, "/health", address="::1")).status == 200
-    assert plate.find_dashboard(settings.state_dir, os.getpid()) == Dashboard(None)
+    assert await find(settings) == Dashboard(None)
 
 
 async def test_port_0_means_nowhere(
