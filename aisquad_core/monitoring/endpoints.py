@@ -34,8 +34,8 @@ _POINTS: Final = Parameter(name="points", default=240, highest=2_000)
 _PAGE_FAILURES: Final = 8
 _PAGE_RESIZES: Final = 5
 _DENIED: Final = (
-    "this is for the owner alone: show the token of monitoring.token in the state folder"
-    " (`Authorization: Bearer`), or open the link that `aisquad status` prints"
+    "this is for the owner alone: show the token of monitoring.token in the state folder,"
+    " as `Authorization: Bearer TOKEN`"
 )
 
 

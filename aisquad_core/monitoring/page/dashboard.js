@@ -114,9 +114,7 @@ function show(data) {
   showNotice(data);
   if (data.load) showLoad(data);
   if (data.stats) showFigures(data.stats);
-  if (data.convoys) showConvoys(data.convoys);
-  showFailures(data);
-  showAgents(data);
+  showLists(data);
   say(by("at"), `As of ${new Date(answered).toLocaleTimeString([], { hourCycle: "h23" })}.`);
   say(by("version"), `aisquad ${data.version}`);
 }
@@ -286,10 +284,7 @@ const CONVOY_COLUMNS = [
   { name: "State", kind: "last", fill: (cell, it) => say(cell, state(it)) },
 ];
 
-function showConvoys(convoys) {
-  rows(by("convoy-table"), convoys, CONVOY_COLUMNS);
-  by("no-convoys").hidden = convoys.length > 0;
-}
+const NO_CONVOYS = "No convoys yet. `aisquad launch FILE` launches one.";
 
 const FAILURE_COLUMNS = [
   { name: "Operation", fill: (cell, it) => headed(cell, it.status, it.item_id, `${it.agent_id} · ${it.convoy_id}`) },
@@ -297,12 +292,6 @@ const FAILURE_COLUMNS = [
   number("Exit", (it) => (it.exit_code === null ? "–" : String(it.exit_code))),
   number("When", (it) => ago(it.finished_at, answered)),
 ];
-
-function showFailures({ failures, sight }) {
-  rows(by("failure-table"), failures ?? [], FAILURE_COLUMNS);
-  by("no-failures").hidden = Boolean(failures?.length);
-  say(by("no-failures"), sight === "all" ? "Nothing failed." : "Only for the owner.");
-}
 
 const AGENT_COLUMNS = [
   { name: "Agent", fill: (cell, it) => say(cell, it.agent_id) },
@@ -312,10 +301,24 @@ const AGENT_COLUMNS = [
   number("Mean", (it) => duration(it.completed + it.failed ? it.mean_s : null)),
 ];
 
-function showAgents({ agents, sight }) {
-  rows(by("agent-table"), agents ?? [], AGENT_COLUMNS);
-  by("no-agents").hidden = Boolean(agents?.length);
-  say(by("no-agents"), sight === "all" ? "Nothing ended in this period." : "Only for the owner.");
+// What cannot be read now stays as it was; what is not for this caller goes.
+function showList(table, empty, items, columns, none) {
+  if (items) rows(table, items, columns);
+  empty.hidden = table.tBodies[0].rows.length > 0;
+  say(empty, items ? none : "Not known now.");
+}
+
+function showLists({ convoys, failures, agents, sight }) {
+  showList(by("convoy-table"), by("no-convoys"), convoys, CONVOY_COLUMNS, NO_CONVOYS);
+  const owned = [
+    ["failure", "failures", failures, FAILURE_COLUMNS, "Nothing failed."],
+    ["agent", "agents", agents, AGENT_COLUMNS, "Nothing ended in this period."],
+  ];
+  for (const [name, plural, items, columns, none] of owned) {
+    const shown = sight === "all" ? items : [];
+    const said = sight === "all" ? none : "Only for the owner.";
+    showList(by(`${name}-table`), by(`no-${plural}`), shown, columns, said);
+  }
 }
 
 by("range").addEventListener("change", ask);

@@ -166,10 +166,12 @@ async def test_it_says_when_no_engine_runs_and_which_part_is_ill(
     ):
         await shows(page, "#engine-word", "no engine runs")
         await expect(page.locator("#notice")).to_contain_text("`aisquad up` starts one")
+        await shows(page, "#no-convoys", "No convoys yet. `aisquad launch FILE` launches one.")
         settings.metrics_db.unlink()
         await expect(page.locator("#notice")).to_contain_text(
             "metrics: there is no database yet", timeout=BOUND_MS
         )
+        assert await page.locator("#failure-table tbody tr").count() == 4  # older, but there
 
 
 async def test_it_stops_asking_while_nobody_looks(browser: Browser, monitoring: Monitoring) -> None:
