@@ -133,7 +133,7 @@ function showHead({ load, engine, convoys }) {
   say(by("queued"), count(load?.queued));
   const open = (convoys ?? []).filter((convoy) => !convoy.is_final);
   const failed = open.reduce((sum, convoy) => sum + convoy.failed, 0);
-  say(by("failed"), count(failed));
+  say(by("failed"), convoys ? count(failed) : "–");
   look(by("failed-of-all"), failed ? "bad" : "quiet");
   document.title = load?.running ? `${load.running} running · aisquad` : "aisquad";
 }
