@@ -1,7 +1,7 @@
 """How long the monitoring API takes to sum up a month: 30 days of 5,000 operations a day.
 
-Run it by hand: `python tests/bench/monitoring.py --busy 2`, or with `--beside COMMAND` while that
-runs, such as the load test. Each request is a connection of its own to `python -m
+Run it by hand: `python tests/bench/monitoring.py`, with `--beside COMMAND` while that runs, such
+as the load test. Each request is a connection of its own to `python -m
 aisquad_core.monitoring`; the baseline asks the same of the reader, without HTTP.
 """
 
@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aisquad_core.clock import SystemClock
-from aisquad_core.state.metrics import MetricsReader
+from aisquad_core.model import ConvoyStatus, RunUpdate, WorkStatus
+from aisquad_core.state.metrics import MetricsCollector, MetricsReader, ResourceMetrics
 from aisquad_core.state.workstate import WorkState
 from tests.bench.measuring import percentile, print_result
-from tests.bench.metrics import MINUTES, busy, fill, measure
 from tests.monitoring.asking import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
+DAYS = 30
+MINUTES = DAYS * 24 * 60
+_OPERATIONS_EACH = 10
+"""Of a convoy."""
 _PATHS = {
     "stats": f"/metrics/stats?time_range={MINUTES}",
     "resources": f"/metrics/resources?time_range={MINUTES}",
@@ -36,6 +43,58 @@ _PATHS = {
     "prometheus": "/metrics",
     "page": f"/dashboard/data?time_range={MINUTES}",
 }
+
+
+async def fill(path: Path, operations_a_day: int) -> int:
+    """Record convoys that ended over the days, and a sample a minute; return the operations."""
+    now, chance = datetime.now(UTC), random.Random(1)
+    total = DAYS * operations_a_day
+    async with MetricsCollector(path, clock=SystemClock(), retention_days=DAYS + 1) as metrics:
+        for number in range(total):
+            ended_at = now - timedelta(days=DAYS) * (1 - number / total)
+            started_at = ended_at - timedelta(seconds=chance.lognormvariate(4, 1.5))
+            convoy_id = f"convoy-{number // _OPERATIONS_EACH}"
+            metrics.record_operation(
+                f"agent-{chance.randrange(5)}",
+                RunUpdate(
+                    convoy_id=convoy_id,
+                    item_id=f"op-{number}",
+                    expected_version=1,
+                    previous=WorkStatus.IN_PROGRESS,
+                    status=WorkStatus.FAILED if chance.random() < 0.05 else WorkStatus.COMPLETED,
+                    started_at=started_at,
+                    finished_at=ended_at,
+                ),
+            )
+            if number % _OPERATIONS_EACH == _OPERATIONS_EACH - 1:
+                metrics.record_convoy_start(convoy_id, _OPERATIONS_EACH, start_time=started_at)
+                metrics.record_convoy_complete(convoy_id, ConvoyStatus.COMPLETED, end_time=ended_at)
+            if number % 2_000 == 1_999:
+                await metrics.flush()
+        for minute in range(MINUTES):
+            metrics.record_resource_snapshot(
+                ResourceMetrics(
+                    timestamp=now - timedelta(minutes=minute),
+                    cpu_percent=50.0,
+                    memory_percent=50.0,
+                    active_workers=3,
+                    queue_depth=9,
+                )
+            )
+            if minute % 2_000 == 1_999:
+                await metrics.flush()
+        await metrics.flush()
+    return total
+
+
+async def measure(question: Callable[[], Awaitable[object]], times: int) -> list[float]:
+    """Ask again and again; return the milliseconds of each answer, sorted."""
+    taken = []
+    for _ in range(times):
+        begun_s = time.perf_counter()
+        await question()
+        taken.append((time.perf_counter() - begun_s) * 1_000)
+    return sorted(taken)
 
 
 @contextmanager
@@ -70,12 +129,11 @@ async def run(state_dir: Path, arguments: argparse.Namespace) -> dict[str, objec
     """Fill the databases and measure each path."""
     async with WorkState(state_dir / "workstate.db", clock=SystemClock()):
         pass
-    rows = await fill(state_dir / "metrics.db", 30, arguments.operations_a_day)
-    result: dict[str, object] = {"name": f"monitoring --busy {arguments.busy}", "rows": rows}
+    rows = await fill(state_dir / "metrics.db", arguments.operations_a_day)
+    result: dict[str, object] = {"name": "monitoring", "rows": rows, "beside": arguments.beside}
     with ExitStack() as stack:
         port = stack.enter_context(serving(state_dir))
         stack.enter_context(beside(arguments.beside))
-        stack.enter_context(busy(arguments.busy))
         errors = 0
 
         async def get(path: str) -> None:
@@ -103,7 +161,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--operations-a-day", type=int, default=5_000)
     parser.add_argument("--times", type=int, default=200, help="how often each path is asked")
-    parser.add_argument("--busy", type=int, default=0, help="processes that keep a core busy")
     parser.add_argument("--beside", help="a command to run meanwhile")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
