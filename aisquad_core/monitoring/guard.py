@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _OWN_FETCHES = ("same-origin", "none")
 """`none`: typed, from a bookmark, or from a terminal."""
 _HTTP_PORT = 80
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +61,12 @@ def refuse(head: Head, own: End) -> Answer | None:
 
 
 def own_hosts(own: End) -> frozenset[str]:
-    """Return what a Host header may say of a connection to this address and port."""
+    """Return what a Host header may say of a connection to this address and port.
+
+    Whatever the address is, a forwarded port (SSH, a container) is reached by loopback's names, and
+    nobody can let those point elsewhere.
+    """
     literal = f"[{own.address}]" if isinstance(own.address, IPv6Address) else str(own.address)
-    names = {literal, socket.gethostname().lower()}
-    if own.address.is_loopback:
-        names.add("localhost")
+    names = {literal, socket.gethostname().lower(), *_LOOPBACK}
     hosts = {f"{name}:{own.port}" for name in names}
     return frozenset(hosts | names if own.port == _HTTP_PORT else hosts)

@@ -32,7 +32,8 @@ def test_a_request_to_this_very_host_and_port_passes(host: str) -> None:
         ["127.0.0.1.example.org:8080"],
         ["rebound.example.org:8080"],
         ["localhost.:8080"],
-        ["[::1]:8080"],
+        ["[::2]:8080"],
+        ["192.0.2.7:8080"],
         ["0.0.0.0:8080"],
         ["127.0.0.1:8080", "127.0.0.1:8080"],
         ["127.0.0.1:8080 "],
@@ -44,10 +45,12 @@ def test_another_host_header_is_refused(hosts: list[str]) -> None:
     assert answer.status == HTTPStatus.FORBIDDEN
 
 
-def test_the_hosts_of_each_kind_of_address() -> None:
+def test_the_hosts_are_its_address_the_machine_and_loopback_on_that_port_alone() -> None:
     here = socket.gethostname().lower()
-    assert own_hosts(End(IPv6Address("::1"), 9)) == {"[::1]:9", "localhost:9", f"{here}:9"}
-    assert own_hosts(End(IPv4Address("10.1.2.3"), 9)) == {"10.1.2.3:9", f"{here}:9"}
+    always = {"localhost:9", "127.0.0.1:9", "[::1]:9", f"{here}:9"}
+    assert own_hosts(End(IPv6Address("::1"), 9)) == always
+    assert own_hosts(End(IPv4Address("10.1.2.3"), 9)) == always | {"10.1.2.3:9"}
+    assert own_hosts(End(IPv6Address("2001:db8::7"), 9)) == always | {"[2001:db8::7]:9"}
     assert own_hosts(End(IPv4Address("127.0.0.1"), 80)) >= {"127.0.0.1", "localhost:80"}
 
 
