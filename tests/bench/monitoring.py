@@ -9,32 +9,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
 import shlex
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aisquad_core.clock import SystemClock
-from aisquad_core.model import ConvoyStatus, RunUpdate, WorkStatus
-from aisquad_core.state.metrics import MetricsCollector, MetricsReader, ResourceMetrics
+from aisquad_core.state.metrics import MetricsReader
 from aisquad_core.state.workstate import WorkState
 from tests.bench.measuring import percentile, print_result
+from tests.bench.metrics import MINUTES, fill, measure
 from tests.monitoring.asking import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
-DAYS = 30
-MINUTES = DAYS * 24 * 60
-_OPERATIONS_EACH = 10
-"""Of a convoy."""
 _PATHS = {
     "stats": f"/metrics/stats?time_range={MINUTES}",
     "resources": f"/metrics/resources?time_range={MINUTES}",
@@ -43,58 +36,6 @@ _PATHS = {
     "prometheus": "/metrics",
     "page": f"/dashboard/data?time_range={MINUTES}",
 }
-
-
-async def fill(path: Path, operations_a_day: int) -> int:
-    """Record convoys that ended over the days, and a sample a minute; return the operations."""
-    now, chance = datetime.now(UTC), random.Random(1)
-    total = DAYS * operations_a_day
-    async with MetricsCollector(path, clock=SystemClock(), retention_days=DAYS + 1) as metrics:
-        for number in range(total):
-            ended_at = now - timedelta(days=DAYS) * (1 - number / total)
-            started_at = ended_at - timedelta(seconds=chance.lognormvariate(4, 1.5))
-            convoy_id = f"convoy-{number // _OPERATIONS_EACH}"
-            metrics.record_operation(
-                f"agent-{chance.randrange(5)}",
-                RunUpdate(
-                    convoy_id=convoy_id,
-                    item_id=f"op-{number}",
-                    expected_version=1,
-                    previous=WorkStatus.IN_PROGRESS,
-                    status=WorkStatus.FAILED if chance.random() < 0.05 else WorkStatus.COMPLETED,
-                    started_at=started_at,
-                    finished_at=ended_at,
-                ),
-            )
-            if number % _OPERATIONS_EACH == _OPERATIONS_EACH - 1:
-                metrics.record_convoy_start(convoy_id, _OPERATIONS_EACH, start_time=started_at)
-                metrics.record_convoy_complete(convoy_id, ConvoyStatus.COMPLETED, end_time=ended_at)
-            if number % 2_000 == 1_999:
-                await metrics.flush()
-        for minute in range(MINUTES):
-            metrics.record_resource_snapshot(
-                ResourceMetrics(
-                    timestamp=now - timedelta(minutes=minute),
-                    cpu_percent=50.0,
-                    memory_percent=50.0,
-                    active_workers=3,
-                    queue_depth=9,
-                )
-            )
-            if minute % 2_000 == 1_999:
-                await metrics.flush()
-        await metrics.flush()
-    return total
-
-
-async def measure(question: Callable[[], Awaitable[object]], times: int) -> list[float]:
-    """Ask again and again; return the milliseconds of each answer, sorted."""
-    taken = []
-    for _ in range(times):
-        begun_s = time.perf_counter()
-        await question()
-        taken.append((time.perf_counter() - begun_s) * 1_000)
-    return sorted(taken)
 
 
 @contextmanager
@@ -129,7 +70,7 @@ async def run(state_dir: Path, arguments: argparse.Namespace) -> dict[str, objec
     """Fill the databases and measure each path."""
     async with WorkState(state_dir / "workstate.db", clock=SystemClock()):
         pass
-    rows = await fill(state_dir / "metrics.db", arguments.operations_a_day)
+    rows = await fill(state_dir / "metrics.db", 30, arguments.operations_a_day)
     result: dict[str, object] = {"name": "monitoring", "rows": rows, "beside": arguments.beside}
     with ExitStack() as stack:
         port = stack.enter_context(serving(state_dir))
