@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,10 @@ _PATHS = {
 }
 
 
+_BEGIN_S = 5.0
+"""For what runs beside to come to its work."""
+
+
 @contextmanager
 def serving(state_dir: Path) -> Iterator[int]:
     """Serve the API from a process of its own; give its port."""
@@ -59,6 +64,7 @@ def beside(command: str | None) -> Iterator[None]:
         return
     with subprocess.Popen(shlex.split(command), stdout=subprocess.DEVNULL) as process:
         try:
+            time.sleep(_BEGIN_S)
             yield
             if process.poll() is not None:
                 raise SystemExit(f"{command} ended before all was measured")
