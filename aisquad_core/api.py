@@ -323,6 +323,31 @@ class EngineView:
     """Size of the database's write-ahead log."""
     oldest_reader_s: float = 0.0
     """Seconds that the longest read of the database by this engine has taken so far."""
+    writes_pending: int = 0
+    """Writes to the work state that wait for the disk; an engine's own may exceed the capacity."""
+    writes_capacity: int = 1_000
+    """How many may wait."""
+    writes_threshold: float = 0.8
+    """Fraction of the capacity, 0 to 1, over which launches are refused or wait."""
+    writes_per_s: float | None = None
+    """How fast the disk has lately taken them; None: nothing was measured yet."""
+    launches_waiting: int = 0
+    """Launches that wait for room."""
+    launches_refused: int = 0
+    """Launches that were refused since the engine started."""
+
+    @property
+    def writes_utilization(self) -> float:
+        """How full the queue of writes is, 0 to 1."""
+        return min(1.0, self.writes_pending / self.writes_capacity)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many writes wait that launches are refused."""
+        return (
+            self.writes_pending >= self.writes_capacity
+            or self.writes_pending / self.writes_capacity > self.writes_threshold
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -641,11 +666,27 @@ class EngineAPI(ItemReader, Protocol):
         """Say what a launch would run; problems are part of the answer, not raised."""
         ...
 
-    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+    async def launch(
+        self,
+        source: ConvoySource,
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        is_patient: bool = False,
+    ) -> str:
         """Commit a convoy and let it start; return its id.
+
+        Args:
+            source: A convoy file, or an ad-hoc command.
+            env: What its operations get as their environment.
+            cwd: Where they run, unless it says otherwise.
+            is_patient: Whether to wait, in the order of the calls, while too many writes wait for
+                the disk.
 
         Raises:
             SpecError: The source has problems; nothing was written.
+            BackpressureError: Too many writes wait for the disk and the caller is not patient;
+                nothing was written.
         """
         ...
 

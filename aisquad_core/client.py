@@ -205,9 +205,16 @@ class SocketEngine:
         preview: Preview = await self._ask("preview", request)
         return preview
 
-    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+    async def launch(
+        self,
+        source: ConvoySource,
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        is_patient: bool = False,
+    ) -> str:
         """Commit a convoy and let it start; return its id."""
-        request = _launch_request(source, cwd=cwd, env=dict(env), limit=0)
+        request = _launch_request(source, cwd=cwd, env=dict(env), is_patient=is_patient)
         convoy_id: str = await self._ask("launch", request)
         return convoy_id
 
@@ -365,8 +372,18 @@ class _News:
 
 
 def _launch_request(
-    source: ConvoySource, *, cwd: str, env: dict[str, str] | None, limit: int
+    source: ConvoySource,
+    *,
+    cwd: str,
+    env: dict[str, str] | None,
+    limit: int = 0,
+    is_patient: bool = False,
 ) -> wire.LaunchRequest:
-    if isinstance(source, SpecSource):
-        return wire.LaunchRequest(cwd=cwd, file=source, env=env, limit=limit)
-    return wire.LaunchRequest(cwd=cwd, command=source, env=env, limit=limit)
+    return wire.LaunchRequest(
+        cwd=cwd,
+        file=source if isinstance(source, SpecSource) else None,
+        command=None if isinstance(source, SpecSource) else source,
+        env=env,
+        limit=limit,
+        is_patient=is_patient,
+    )

@@ -189,7 +189,9 @@ class _Connection:
                 period_s=r.period_s, points=r.points, convoy_id=r.convoy_id
             ),
             "preview": lambda r: engine.preview(r.source, cwd=r.cwd, limit=r.limit),
-            "launch": lambda r: engine.launch(r.source, env=r.env or {}, cwd=r.cwd),
+            "launch": lambda r: engine.launch(
+                r.source, env=r.env or {}, cwd=r.cwd, is_patient=r.is_patient
+            ),
             "cancel": lambda r: engine.cancel(
                 r.keys if r.convoy_id is None else r.convoy_id, is_kill=r.is_kill
             ),

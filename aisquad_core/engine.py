@@ -39,6 +39,7 @@ from aisquad_core.execution.recovery import Recovery
 from aisquad_core.execution.scheduler import Scheduler
 from aisquad_core.execution.steering import Steering
 from aisquad_core.execution.views import view_record
+from aisquad_core.load.backpressure import StorageBackpressure
 from aisquad_core.load.rate_limiter import RateLimiter
 from aisquad_core.load.resource_monitor import ResourceMonitor
 from aisquad_core.load.semaphore import AdaptiveSemaphore
@@ -117,12 +118,17 @@ class Engine:
         self._clock = clock = clock or SystemClock()
         self._folder = StateFolder(settings.state_dir)
         self._origin = Origin(settings.workstate_db)
+        self._backpressure = StorageBackpressure(
+            threshold=settings.backpressure_threshold, clock=clock
+        )
         self._state = WorkState(
             settings.workstate_db,
             clock=clock,
             pool_size=settings.pool_size,
             use_pooling=settings.use_pooling,
+            on_settled=self._backpressure.note_drain,
         )
+        self._backpressure.watch(self._state)
         runs_dir = settings.state_dir / "runs"
         self._runner = runner or LocalRunner(runs_dir, clock=clock)
         self._environments = EnvironmentStore(runs_dir)
@@ -193,7 +199,12 @@ class Engine:
         self._commands = Commands(
             reader=self._state.reader,
             scheduler=self._scheduler,
-            admission=Admission(state=self._state, scheduler=self._scheduler, ledger=self._ledger),
+            admission=Admission(
+                state=self._state,
+                scheduler=self._scheduler,
+                ledger=self._ledger,
+                backpressure=self._backpressure,
+            ),
             steering=self._steering,
             recovery=self._recovery,
             executor=self._executor,
@@ -215,6 +226,7 @@ class Engine:
             clock=clock,
             grace_s=settings.grace_s,
             state=self._state,
+            backpressure=self._backpressure,
         )
         self._log_cap = LogCap(runs_dir, limit_bytes=settings.log_limit_bytes)
         self._log_trouble: str | None = None
@@ -299,6 +311,7 @@ class Engine:
         self._phase = "stopping"
         self._has_loaded.set()
         self._executor.close()
+        self._backpressure.dismiss(_stopping_error)
         self._show_engine()
         if mode is StopMode.DRAIN:
             mode = await self._drain()
@@ -429,6 +442,7 @@ class Engine:
             throttle=0,
             wal_bytes=0,
             oldest_reader_s=0,
+            writes_pending=view.writes_pending if view.is_crowded else 0,
         )
         if shown != self._shown:
             self._shown = shown
@@ -545,11 +559,18 @@ class Engine:
             preview, source, agents=self._settings.agents, cwd=cwd, limit=limit
         )
 
-    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
-        """Commit a convoy and let it start; return its id."""
+    async def launch(
+        self,
+        source: ConvoySource,
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        is_patient: bool = False,
+    ) -> str:
+        """Commit a convoy and let it start; return its id; see `EngineAPI.launch`."""
         self._settings.require_trust()
         self._check_running()
-        return await self._commands.launch(source, env=env, cwd=cwd)
+        return await self._commands.launch(source, env=env, cwd=cwd, is_patient=is_patient)
 
     async def launch_operations(
         self,
@@ -561,6 +582,7 @@ class Engine:
         cwd: str,
         stop_on_first_failure: bool = False,
         timeout_s: float | None = None,
+        is_patient: bool = False,
     ) -> str:
         """Commit a convoy that a script made, some of its operations async callables.
 
@@ -574,6 +596,10 @@ class Engine:
             cwd: Where commands run.
             stop_on_first_failure: Start nothing more after the first failure.
             timeout_s: Seconds for all of it.
+            is_patient: Whether to wait while too many writes wait for the disk.
+
+        Raises:
+            BackpressureError: Too many do, and the caller is not patient.
         """
         self._settings.require_trust()
         self._check_running()
@@ -583,7 +609,9 @@ class Engine:
             timeout_s=timeout_s,
             is_local=bool(calls),
         )
-        return await self._commands.launch_record(record, operations, env=env, calls=calls)
+        return await self._commands.launch_record(
+            record, operations, env=env, calls=calls, is_patient=is_patient
+        )
 
     async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
         """Cancel items or a whole convoy; see `EngineAPI.cancel`."""
@@ -637,4 +665,8 @@ class Engine:
 
     def _check_running(self) -> None:
         if self._phase in ("stopping", "stopped"):
-            raise EngineStoppedError("the engine is stopping and takes no more commands")
+            raise _stopping_error()
+
+
+def _stopping_error() -> EngineStoppedError:
+    return EngineStoppedError("the engine is stopping and takes no more commands")

@@ -22,6 +22,7 @@
     ├── EngineError
     │   ├── EngineRunningError      another engine holds the state folder
     │   ├── EngineStoppedError      this engine takes no more commands
+    │   ├── BackpressureError       too many writes wait for the disk to take new work now
     │   ├── NoEngineError           a command needs an engine and none runs (exit status 3)
     │   ├── EngineStartError        an engine in a process of its own could not be had
     │   └── ProtocolError           the other side of the socket says what cannot be understood
@@ -234,6 +235,22 @@ class EngineRunningError(EngineError):
 
 class EngineStoppedError(EngineError):
     """The engine is stopping or has stopped and takes no more commands."""
+
+
+class BackpressureError(EngineError):
+    """Too many writes wait for the disk: new work is refused for now, and nothing of it is kept."""
+
+    def __init__(self, *, pending: int, capacity: int, retry_after_s: float) -> None:
+        self.pending = pending
+        """Writes that have not been acknowledged."""
+        self.capacity = capacity
+        """How many of them there may be."""
+        self.retry_after_s = retry_after_s
+        """Seconds after which it should go, by the rate at which the disk takes writes."""
+        super().__init__(
+            f"{pending:,} of {capacity:,} writes wait for the disk, and nothing new is taken; "
+            f"try again in {retry_after_s:.1f} s"
+        )
 
 
 class NoEngineError(EngineError):

@@ -117,9 +117,18 @@ class ForwardingEngine(ABC):
         """Say what a launch would run."""
         return await self.call(lambda api: api.preview(source, cwd=cwd, limit=limit))
 
-    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+    async def launch(
+        self,
+        source: ConvoySource,
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        is_patient: bool = False,
+    ) -> str:
         """Commit a convoy and let it start; return its id."""
-        return await self.call(lambda api: api.launch(source, env=env, cwd=cwd))
+        return await self.call(
+            lambda api: api.launch(source, env=env, cwd=cwd, is_patient=is_patient)
+        )
 
     async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
         """Cancel items, or all of a convoy."""

@@ -123,6 +123,7 @@ class Convoy:
                 cwd=str(cwd),
                 stop_on_first_failure=self._stop_on_first_failure,
                 timeout_s=self._timeout_s,
+                is_patient=True,
             )
             (view,) = await engine.wait([convoy_id])
             errors = await _errors(engine, convoy_id)

@@ -34,6 +34,7 @@ from aisquad_core.api import (
 )
 from aisquad_core.errors import (
     AISquadError,
+    BackpressureError,
     EngineError,
     EngineStoppedError,
     InputError,
@@ -130,6 +131,7 @@ class LaunchRequest(msgspec.Struct, frozen=True):
     env: dict[str, str] | None = None
     """None for a preview."""
     limit: int = 0
+    is_patient: bool = False
 
     def __repr__(self) -> str:
         """Say nothing of the environment, which may hold secrets."""
@@ -182,12 +184,22 @@ class WaitRequest(msgspec.Struct, frozen=True):
     timeout_s: float | None
 
 
+class Crowd(msgspec.Struct, frozen=True):
+    """What a `BackpressureError` says."""
+
+    pending: int
+    capacity: int
+    retry_after_s: float
+
+
 class Failure(msgspec.Struct, frozen=True):
     """An exception of the engine on its way to a client."""
 
     kind: str
     message: str
     problems: tuple[Problem, ...] = ()
+    crowd: Crowd | None = None
+    """Of a `BackpressureError`."""
 
 
 _FAILURES: Mapping[str, type[Exception]] = {
@@ -287,7 +299,10 @@ def encode_error(error: Exception, id: int) -> bytes:
     problems: tuple[Problem, ...] = ()
     if isinstance(error, SpecError):
         kind, problems = "SpecError", error.problems
-    failure = Failure(kind=kind, message=str(error) or kind, problems=problems)
+    crowd: Crowd | None = None
+    if isinstance(error, BackpressureError):
+        crowd = Crowd(error.pending, error.capacity, error.retry_after_s)
+    failure = Failure(kind=kind, message=str(error) or kind, problems=problems, crowd=crowd)
     return encode(Head(id=id, verb="error"), failure)
 
 
@@ -343,6 +358,10 @@ def decode_error(body: bytes) -> Exception:
     failure: Failure = decode(body, Failure)
     if failure.kind == "SpecError":
         return SpecError(failure.problems)
+    if (crowd := failure.crowd) is not None:
+        return BackpressureError(
+            pending=crowd.pending, capacity=crowd.capacity, retry_after_s=crowd.retry_after_s
+        )
     return _FAILURES.get(failure.kind, EngineError)(failure.message)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from aisquad_core.execution.ledger import Ledger
     from aisquad_core.execution.scheduler import Scheduler
+    from aisquad_core.load.backpressure import Place, StorageBackpressure
     from aisquad_core.model import ConvoyRecord, Operation
     from aisquad_core.state.workstate import WorkState
 
@@ -33,6 +34,7 @@ class Admission:
         state: Where they become durable.
         scheduler: Where they wait.
         ledger: Wakes the dispatcher.
+        backpressure: Refuses them, or lets them wait, while too many writes wait for the disk.
     """
 
     def __init__(
@@ -41,10 +43,20 @@ class Admission:
         state: WorkState,
         scheduler: Scheduler,
         ledger: Ledger,
+        backpressure: StorageBackpressure,
     ) -> None:
+        self._backpressure = backpressure
         self._state = state
         self._scheduler = scheduler
         self._ledger = ledger
+
+    def place(self, *, is_patient: bool) -> Place:
+        """Return the place in the queue of writes that a convoy holds while it is admitted.
+
+        Raises:
+            BackpressureError: On entering, if too many writes wait and the caller is not patient.
+        """
+        return self._backpressure.admit(is_patient=is_patient)
 
     async def admit(
         self,

@@ -75,7 +75,9 @@ class Commands:
         self._agents = agents
         self._clock = clock
 
-    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+    async def launch(
+        self, source: ConvoySource, *, env: Mapping[str, str], cwd: str, is_patient: bool
+    ) -> str:
         """Commit the convoy of a file or an ad-hoc command; return its id."""
         planned, origin = await asyncio.to_thread(self._plan, source, cwd)
         record = replace(
@@ -84,7 +86,9 @@ class Commands:
             timeout_s=planned.timeout_s,
             source=origin,
         )
-        return await self.launch_record(record, planned.operations(), env=env)
+        return await self.launch_record(
+            record, planned.operations(), env=env, is_patient=is_patient
+        )
 
     def _plan(self, source: ConvoySource, cwd: str) -> tuple[ConvoyPlan, str | None]:
         """Return what a source would run, and the file that it is; blocks."""
@@ -100,14 +104,16 @@ class Commands:
         *,
         env: Mapping[str, str],
         calls: Mapping[str, Callable[[], Awaitable[object]]] | None = None,
+        is_patient: bool = False,
     ) -> str:
         """Commit a convoy and let it start; return its id."""
-        await self._keep_environment(record.id, env)
-        try:
-            convoy = await self._admission.admit(record, operations, calls)
-        except BaseException:
-            await self._environments.forget(record.id)
-            raise
+        async with self._admission.place(is_patient=is_patient):
+            await self._keep_environment(record.id, env)
+            try:
+                convoy = await self._admission.admit(record, operations, calls)
+            except BaseException:
+                await self._environments.forget(record.id)
+                raise
         self._picture.convoy_changed(convoy)
         return record.id
 

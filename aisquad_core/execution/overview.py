@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aisquad_core.execution.governor import Governor
     from aisquad_core.execution.picture import Picture
     from aisquad_core.execution.scheduler import Scheduler
+    from aisquad_core.load.backpressure import StorageBackpressure
     from aisquad_core.load.resource_monitor import ResourceMonitor
     from aisquad_core.load.semaphore import AdaptiveSemaphore
     from aisquad_core.load.tuning import Policy
@@ -44,6 +45,7 @@ class Overview:
         clock: Time.
         grace_s: Seconds between TERM and KILL.
         state: The work state.
+        backpressure: Counts the writes that wait for it.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class Overview:
         clock: Clock,
         grace_s: float,
         state: WorkState,
+        backpressure: StorageBackpressure,
     ) -> None:
+        self._backpressure = backpressure
         self._state = state
         self._grace_s = grace_s
         self._state_dir = state_dir
@@ -80,6 +84,7 @@ class Overview:
         decision = self._governor.decision
         thresholds = self._policy.thresholds
         convoys = self._scheduler.convoys.values()
+        writes = self._backpressure.get_stats()
         queued = sum(convoy.unfinished - convoy.running for convoy in convoys)
         return EngineView(
             pid=os.getpid(),
@@ -106,6 +111,12 @@ class Overview:
             grace_s=self._grace_s,
             wal_bytes=self._state.wal_bytes,
             oldest_reader_s=self._state.pool.oldest_reader_s,
+            writes_pending=writes["pending"],
+            writes_capacity=writes["capacity"],
+            writes_threshold=writes["threshold"],
+            writes_per_s=writes["drain_per_s"],
+            launches_waiting=writes["waiting"],
+            launches_refused=writes["refused"],
         )
 
     def facts(self, boot_id: str) -> EngineFacts:

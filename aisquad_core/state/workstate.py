@@ -45,7 +45,7 @@ from aisquad_core.state.writer import Writer
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
     from pathlib import Path
     from types import TracebackType
@@ -74,10 +74,18 @@ class WorkState:
         clock: For `updated_at`.
         pool_size: How many readers there may be.
         use_pooling: False: every read opens a connection of its own.
+        on_settled: Called after each commit with how many writes of `backlog` it had, and the
+            seconds that it took; None: nobody wants to know.
     """
 
     def __init__(
-        self, path: Path, *, clock: Clock, pool_size: int = 20, use_pooling: bool = True
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        pool_size: int = 20,
+        use_pooling: bool = True,
+        on_settled: Callable[[int, float], None] | None = None,
     ) -> None:
         self._path = path
         self._clock = clock
@@ -85,7 +93,9 @@ class WorkState:
         """The readers."""
         self.reader = Reader(self.pool)
         """Every question to the work state."""
-        self._writer = Writer(path, clock=clock, updates=(RUN_UPDATE, ITEM_UPDATE))
+        self._writer = Writer(
+            path, clock=clock, updates=(RUN_UPDATE, ITEM_UPDATE), on_settled=on_settled
+        )
         self._mark = Mark(path)
         self._marked_commits = 0
         self._exit = AsyncExitStack()
@@ -183,7 +193,9 @@ class WorkState:
             ValueError: An item is of another convoy.
             StorageError: It could not be committed.
         """
-        number = await self._writer.add_job(partial(reserve_launch, convoy_id=record.id))
+        number = await self._writer.add_job(
+            partial(reserve_launch, convoy_id=record.id), is_counted=False
+        )
         try:
             place = place_range(number)[0]
             waiting = iter(items)
@@ -191,10 +203,13 @@ class WorkState:
                 if any(item.convoy_id != record.id for item in chunk):
                     raise ValueError(f"an item of another convoy was given for {record.id}")
                 await self._writer.add_job(
-                    partial(insert_items, place=place, items=chunk, created_at=record.created_at)
+                    partial(insert_items, place=place, items=chunk, created_at=record.created_at),
+                    is_counted=False,
                 )
                 place += len(chunk)
-            await self._writer.add_job(partial(publish_launch, number=number, record=record))
+            await self._writer.add_job(
+                partial(publish_launch, number=number, record=record), is_counted=False
+            )
         except BaseException:
             await self._delete_launch(number)
             raise
@@ -279,6 +294,20 @@ class WorkState:
         )
 
     @property
+    def backlog(self) -> int:
+        """Writes that were accepted and not acknowledged yet.
+
+        Those of `create_convoy` are not among them: each convoy that is being created has one at
+        a time, and whoever admits convoys counts them himself.
+        """
+        return self._writer.unacknowledged
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds that the present commit has taken so far; 0: there is none."""
+        return self._writer.commit_age_s
+
+    @property
     def wal_bytes(self) -> int:
         """Size of the WAL when the open files were compared last (`check_identity`)."""
         return self._writer.wal_bytes
@@ -322,7 +351,7 @@ class WorkState:
         deleted = 0
         while True:
             deleting = self._writer.add_job(
-                partial(delete_launch, number=number, limit=TRANSITION_CHUNK)
+                partial(delete_launch, number=number, limit=TRANSITION_CHUNK), is_counted=False
             )
             await finish((deleting,))
             count = deleting.result()

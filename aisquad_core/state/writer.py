@@ -87,11 +87,21 @@ class Job(Generic[T]):
 class Batch:
     """Everything that one transaction does, and what became of it."""
 
-    __slots__ = ("failure", "is_connection_suspect", "jobs", "lanes", "opened_at", "stamp")
+    __slots__ = (
+        "counted",
+        "failure",
+        "is_connection_suspect",
+        "jobs",
+        "lanes",
+        "opened_at",
+        "stamp",
+    )
 
     def __init__(self, updates: tuple[BulkUpdate, ...], opened_at: datetime) -> None:
         self.lanes = tuple(Lane(update) for update in updates)
         self.jobs: list[Job[Any]] = []
+        self.counted = 0
+        """How many of its writes count as unacknowledged."""
         self.opened_at = opened_at
         """When the first caller came: the `updated_at` of its changes."""
         self.stamp = opened_at.isoformat(timespec="microseconds")
@@ -167,9 +177,23 @@ class Writer:
         path: The database; created if it does not exist.
         clock: For the stamps of changes.
         updates: The bulk updates that callers use.
+        on_settled: Called after each batch with how many writes it had that count, and the
+            seconds that it took; None: nobody wants to know.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, updates: tuple[BulkUpdate, ...]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        updates: tuple[BulkUpdate, ...],
+        on_settled: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self._on_settled = on_settled
+        self.unacknowledged = 0
+        """Writes that were queued and whose callers have not been told yet, those that count."""
+        self._commit_begun_s: float | None = None
+        """Since when (monotonic) a batch is being committed; None: none is."""
         self._path = path
         self._clock = clock
         self._updates = updates
@@ -220,13 +244,21 @@ class Writer:
             batch = self._open_batch()
             lane = batch.lanes[lane_index]
         future: asyncio.Future[int] = self._loop.create_future()
+        self.unacknowledged += 1
+        batch.counted += 1
         lane.rows.append((*row_head, batch.stamp))
         lane.versions.append(version)
         lane.futures.append(future)
         return future
 
-    def add_job(self, function: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+    def add_job(
+        self, function: Callable[[sqlite3.Connection], T], *, is_counted: bool = True
+    ) -> asyncio.Future[T]:
         """Queue a function to be run within the next transaction, on the connection's thread.
+
+        Args:
+            function: What to run.
+            is_counted: Whether it is one of `unacknowledged`.
 
         Raises:
             StateError: The writer is closed.
@@ -235,6 +267,8 @@ class Writer:
         if len(batch.jobs) >= MAX_JOBS:
             batch = self._open_batch()
         future: asyncio.Future[T] = self._loop.create_future()
+        self.unacknowledged += is_counted
+        batch.counted += is_counted
         batch.jobs.append(Job(function, future))
         return future
 
@@ -285,7 +319,7 @@ class Writer:
             self._is_closing = True
             for batch in self._queue:
                 batch.failure = StorageError("the writer ended before this was committed")
-                batch.settle()
+                self._settle(batch, 0.0)
             await self._disconnect()
 
     def close(self) -> None:
@@ -300,7 +334,20 @@ class Writer:
             raise StorageError("the database is not open")
         return await self._connection.run(function)
 
+    @property
+    def commit_age_s(self) -> float:
+        """Seconds since the present commit began; 0: there is none."""
+        begun_s = self._commit_begun_s
+        return 0.0 if begun_s is None else self._clock.monotonic() - begun_s
+
+    def _settle(self, batch: Batch, took_s: float) -> None:
+        batch.settle()
+        self.unacknowledged -= batch.counted
+        if self._on_settled is not None and batch.counted:
+            self._on_settled(batch.counted, took_s)
+
     async def _commit(self, batch: Batch) -> None:
+        self._commit_begun_s = begun_s = self._clock.monotonic()
         try:
             connection = self._connection or await self._connect()
             await connection.run(batch.commit)
@@ -311,7 +358,8 @@ class Writer:
             batch.failure = StorageError("the writer ended while this was being committed")
             raise
         finally:
-            batch.settle()
+            self._commit_begun_s = None
+            self._settle(batch, self._clock.monotonic() - begun_s)
         if batch.is_connection_suspect:
             await self._disconnect()
 

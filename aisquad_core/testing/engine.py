@@ -122,6 +122,11 @@ class FakeEngine:
         self._machine.trouble, self._machine.waiting = trouble, waiting
         self._machine.announce()
 
+    def set_backlog(self, pending: int, *, drained_per_s: float = 1_000.0) -> None:
+        """Let so many of 1,000 writes wait for the disk, which takes so many a second."""
+        self._machine.set_backlog(pending, drained_per_s)
+        self._machine.announce()
+
     def write(self, key: ItemKey, text: str) -> None:
         """Append to the output of an item's present attempt."""
         item = self._work.item(key)
@@ -289,18 +294,26 @@ class FakeEngine:
         self._check_running()
         return await asyncio.to_thread(preview, source, agents=self._agents, cwd=cwd, limit=limit)
 
-    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+    async def launch(
+        self,
+        source: ConvoySource,
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        is_patient: bool = False,
+    ) -> str:
         """Take a convoy and let it start; return its id."""
         self._check_running()
         convoy = await asyncio.to_thread(plan, source, agents=self._agents, cwd=cwd)
-        return self.add_convoy(
-            convoy.name,
-            convoy.operations(),
-            stop_on_first_failure=convoy.stop_on_first_failure,
-            timeout_s=convoy.timeout_s,
-            source=source.origin if isinstance(source, SpecSource) else None,
-            cwd=cwd,
-        )
+        async with self._machine.backpressure.admit(is_patient=is_patient):
+            return self.add_convoy(
+                convoy.name,
+                convoy.operations(),
+                stop_on_first_failure=convoy.stop_on_first_failure,
+                timeout_s=convoy.timeout_s,
+                source=source.origin if isinstance(source, SpecSource) else None,
+                cwd=cwd,
+            )
 
     async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
         """Cancel items, or all of a convoy."""
@@ -391,6 +404,7 @@ class FakeEngine:
         if self._machine.phase == "stopped":
             return
         self._machine.phase = "stopping"
+        self._machine.backpressure.dismiss(lambda: EngineStoppedError("the engine has stopped"))
         self._machine.announce()
         self._work.start_nothing()
         self._is_hastened = self._is_hastened or mode is not StopMode.DRAIN

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 from aisquad_core.api import EngineState, EngineView, Load, NodeView, Resized, Sampled
+from aisquad_core.load.backpressure import StorageBackpressure
 from aisquad_core.version import __version__
 
 if TYPE_CHECKING:
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from aisquad_core.testing.work import FakeWork
 
 _HISTORY = 120
+
+
+class FakeBacklog:
+    """A writer of which a test says how many writes wait."""
+
+    def __init__(self) -> None:
+        self.backlog = 0
+        self.stalled_s = 0.0
 
 
 class FakeMachine:
@@ -54,6 +63,15 @@ class FakeMachine:
         self._is_pinned = False
         self._resized_from: int | None = None
         self._reason = "set by the test"
+        self._backlog = FakeBacklog()
+        self.backpressure = StorageBackpressure(clock=clock)
+        """What launches must pass."""
+        self.backpressure.watch(self._backlog)
+
+    def set_backlog(self, pending: int, drained_per_s: float) -> None:
+        """Let so many writes wait for the disk."""
+        self._backlog.backlog = pending
+        self.backpressure.note_drain(round(drained_per_s), 1.0)
 
     def set_load(self, cpu_percent: float, memory_percent: float, throttle: float) -> None:
         """Tell one tick."""
@@ -100,6 +118,7 @@ class FakeMachine:
         """Return the engine as operators see it."""
         load = self.history[-1] if self.history else None
         counts: StatusCounts = self._work.counts()
+        writes = self.backpressure.get_stats()
         return EngineView(
             pid=self.pid,
             version=__version__,
@@ -122,6 +141,12 @@ class FakeMachine:
             phase=self.phase,
             trouble=self.trouble,
             resized_from=self._resized_from,
+            writes_pending=writes["pending"],
+            writes_capacity=writes["capacity"],
+            writes_threshold=writes["threshold"],
+            writes_per_s=writes["drain_per_s"],
+            launches_waiting=writes["waiting"],
+            launches_refused=writes["refused"],
         )
 
     def _resize(self, parallelism: int, reason: str, *, is_pinned: bool) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from aisquad_core.errors import (
     AISquadError,
+    BackpressureError,
     EngineRunningError,
     EngineStoppedError,
     InputError,
@@ -60,6 +61,7 @@ _HINTS: tuple[tuple[type[Exception], str], ...] = (
     (SpecError, "nothing was started; `aisquad run --dry-run FILE` checks a file"),
     (SettingsError, "`aisquad config --help` names the places where settings come from"),
     (NotFoundError, "`aisquad ls` lists the convoys, `aisquad items` their work"),
+    (BackpressureError, "nothing was launched; `aisquad launch --wait-for-room` waits instead"),
     (StorageError, "free some space or repair the disk, then repeat the command"),
 )
 

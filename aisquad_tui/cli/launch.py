@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from aisquad_core.sanitise import one_line
 from aisquad_tui.cli import options, session
 from aisquad_tui.cli.boundary import Status, conclude
 from aisquad_tui.cli.dry_run import show_plan
+from aisquad_tui.cli.launching import hand_over
 from aisquad_tui.cli.request import AdHoc, Request
 from aisquad_tui.cli.shapes import convoy_shapes, document
 from aisquad_tui.cli.terminal import ColorChoice, open_terminal
@@ -29,6 +31,13 @@ def launch(
     timeout: options.Timeout = None,
     is_first_failure_last: options.IsFirstFailureLast = False,
     format: options.Format = None,
+    is_patient: Annotated[
+        bool,
+        typer.Option(
+            "--wait-for-room",
+            help="While too many writes wait for the disk, wait instead of failing.",
+        ),
+    ] = False,
     is_dry: options.IsDry = False,
     as_json: options.AsJson = False,
     state: options.State = None,
@@ -65,7 +74,7 @@ def launch(
 
         async def launch_convoy() -> int:
             async with session.open_client(settings) as engine:
-                id = await engine.api.launch(source, env=os.environ, cwd=str(Path.cwd()))
+                id = await hand_over(engine.api, source, terminal, is_patient=is_patient)
                 convoys = (await engine.api.snapshot()).convoys if as_json else ()
             if as_json:
                 [shape] = convoy_shapes(each for each in convoys if each.id == id) or [{"id": id}]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from aisquad_tui.cli.attend import attend
 from aisquad_tui.cli.boundary import conclude
 from aisquad_tui.cli.completion import complete_convoys
 from aisquad_tui.cli.dry_run import show_plan
+from aisquad_tui.cli.launching import hand_over
 from aisquad_tui.cli.request import AdHoc, Request
 from aisquad_tui.cli.terminal import ColorChoice, open_terminal
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aisquad_core.settings import Settings
     from aisquad_core.spec import ConvoySource
     from aisquad_tui.cli.attend import Begin
+    from aisquad_tui.cli.terminal import Terminal
 
 
 def run(
@@ -77,7 +78,8 @@ def run(
 
     Ctrl-C ends what runs and keeps the rest for --resume; once more kills. When the terminal goes
     away, what runs goes on, and the next engine takes it over. Beside an engine that runs (`aisquad
-    up`) the convoy is the engine's, and Ctrl-C ends the watching alone.
+    up`) the convoy is the engine's, and Ctrl-C ends the watching alone. While too many writes wait
+    for the disk, it waits for room and says so.
     """
     terminal = open_terminal(color=color)
     request = Request(
@@ -114,7 +116,9 @@ def run(
         async def run_convoy() -> int:
             return await attend(
                 settings,
-                await _resume(settings, resume or "") if source is None else _launch(source),
+                await _resume(settings, resume or "")
+                if source is None
+                else _launch(source, terminal),
                 terminal=terminal,
                 parallelism=parallelism,
                 own_flags=[
@@ -131,9 +135,9 @@ def run(
     conclude(prepare)
 
 
-def _launch(source: ConvoySource) -> Begin:
+def _launch(source: ConvoySource, terminal: Terminal) -> Begin:
     async def begin(api: EngineAPI) -> Sequence[str]:
-        return [await api.launch(source, env=os.environ, cwd=str(Path.cwd()))]
+        return [await hand_over(api, source, terminal, is_patient=True)]
 
     return begin
 

@@ -17,7 +17,7 @@ from aisquad_tui.cli.shapes import document, dump, record
 from aisquad_tui.cli.table import facts
 from aisquad_tui.cli.terminal import ColorChoice, Ink, open_terminal
 from aisquad_tui.cli.watch import show
-from aisquad_tui.formatting import count, duration, moment
+from aisquad_tui.formatting import count, duration, moment, plural
 
 if TYPE_CHECKING:
     from aisquad_core.connect import EngineStatus
@@ -107,6 +107,20 @@ def _troubles(engine: EngineStatus | EngineView) -> list[tuple[str, str]]:
     return pairs
 
 
+def _writes(engine: EngineStatus | EngineView) -> list[tuple[str, str]]:
+    """Return how many writes wait for the disk, and what that means for launches."""
+    if not isinstance(engine, EngineView):
+        return []
+    said = f"{count(engine.writes_pending)} of {count(engine.writes_capacity)} wait for the disk"
+    if engine.is_crowded:
+        said += f", over {100 * engine.writes_threshold:.0f} %: launches are refused, or wait"
+    if engine.launches_waiting:
+        said += f"; {plural(engine.launches_waiting, 'launch', 'launches')} waiting"
+    if engine.launches_refused:
+        said += f"; {count(engine.launches_refused)} refused so far"
+    return [("writes", said)]
+
+
 def _lines(
     engine: EngineStatus | EngineView, dashboard: Dashboard, terminal: Terminal
 ) -> list[str]:
@@ -130,6 +144,7 @@ def _lines(
             pairs.append(("throttle", f"{engine.throttle:.2f}"))
         pairs += _troubles(engine)
     pairs.append(("work", f"{count(engine.running)} running, {count(engine.queued)} queued"))
+    pairs += _writes(engine)
     if dashboard.link is not None:
         pairs.append(("dashboard", one_line(dashboard.link)))
     elif dashboard.problem is not None:

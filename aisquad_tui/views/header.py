@@ -50,6 +50,7 @@ def header(
         _state(picture, now, glyphs),
         *_trying(picture, surroundings),
         *_held(held_since, now),
+        *_crowded(picture),
         *counters(picture.counts),
         *_leaving(picture, surroundings),
     ]
@@ -101,6 +102,15 @@ def _held(held_since: datetime | None, now: datetime) -> list[Piece]:
         return []
     held = f"held {elapsed((now - held_since).total_seconds())}"
     return [Piece(line((held, Role.WARN)), 86)]
+
+
+def _crowded(picture: Picture) -> list[Piece]:
+    """Say that launches are refused because the disk does not keep up."""
+    engine = picture.engine
+    if engine is None or picture.lost_at is not None or not engine.is_crowded:
+        return []
+    said = f"disk behind: {count(engine.writes_pending)} writes wait"
+    return [Piece(line((said, Role.WARN)), 84)]
 
 
 def _leaving(picture: Picture, surroundings: Surroundings) -> list[Piece]:

@@ -21,6 +21,7 @@ from aisquad_core.model import ItemKey, WorkStatus
 from aisquad_core.settings import Settings
 from aisquad_core.spec import SpecFormat, SpecSource
 from aisquad_core.testing import FakeEngine, FakeSampler
+from aisquad_core.testing.machine import FakeBacklog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -41,6 +42,8 @@ class World:
 
     api: EngineAPI
     cwd: str
+    set_backlog: Callable[[int], Awaitable[None]]
+    """Lets so many of 1,000 writes wait for the disk."""
     step: Callable[[], Awaitable[None]] | None = None
     """Moves a fake clock on a little; None: time passes by itself."""
 
@@ -49,10 +52,15 @@ class World:
         text = json.dumps({"name": "work", **convoy, "operations": operations})
         return SpecSource(text=text, format=SpecFormat.JSON, origin="work.json", base_dir=self.cwd)
 
-    async def launch(self, *operations: dict[str, object], **convoy: object) -> str:
+    async def launch(
+        self, *operations: dict[str, object], is_patient: bool = False, **convoy: object
+    ) -> str:
         """Launch a convoy; see `source`."""
         return await self.api.launch(
-            self.source(*operations, **convoy), env={"PATH": os.environ["PATH"]}, cwd=self.cwd
+            self.source(*operations, **convoy),
+            env={"PATH": os.environ["PATH"]},
+            cwd=self.cwd,
+            is_patient=is_patient,
         )
 
     async def during(self, call: Coroutine[object, object, T]) -> T:
@@ -118,7 +126,12 @@ class World:
 @asynccontextmanager
 async def _fake(folder: Path) -> AsyncIterator[World]:
     async with FakeEngine() as engine:
-        yield World(engine, str(folder), step=lambda: engine.clock.advance(STEP_S))
+        yield World(
+            engine,
+            str(folder),
+            _backlog_of(engine),
+            step=lambda: engine.clock.advance(STEP_S),
+        )
 
 
 @asynccontextmanager
@@ -133,11 +146,33 @@ async def _embedded_fake(folder: Path) -> AsyncIterator[World]:
 
     async def step() -> None:
         loop, engine = inside[0]
-        advance = engine.clock.advance(STEP_S)
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(advance, loop))
+        await _across(engine.clock.advance(STEP_S), loop)
+
+    async def set_backlog(pending: int) -> None:
+        loop, engine = inside[0]
+        await _across(_backlog_of(engine)(pending), loop)
 
     async with EmbeddedEngine(enter) as api:
-        yield World(api, str(folder), step=step)
+        yield World(api, str(folder), set_backlog, step=step)
+
+
+async def _across(work: Coroutine[object, object, None], loop: asyncio.AbstractEventLoop) -> None:
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+
+def _backlog_of(engine: Engine | FakeEngine) -> Callable[[int], Coroutine[object, object, None]]:
+    """Return what decides how many writes the engine believes to wait."""
+    backlog = FakeBacklog()
+
+    async def set_backlog(pending: int) -> None:
+        if isinstance(engine, FakeEngine):
+            engine.set_backlog(pending)
+            return
+        backlog.backlog = pending
+        engine._backpressure.watch(backlog)
+        engine._backpressure.note_drain(1_000, 1.0)
+
+    return set_backlog
 
 
 def _engine(folder: Path) -> Engine:
@@ -154,13 +189,25 @@ def _engine(folder: Path) -> Engine:
 @asynccontextmanager
 async def _real(folder: Path) -> AsyncIterator[World]:
     async with _engine(folder) as engine:
-        yield World(engine, str(folder))
+        yield World(engine, str(folder), _backlog_of(engine))
 
 
 @asynccontextmanager
 async def _embedded_real(folder: Path) -> AsyncIterator[World]:
-    async with EmbeddedEngine(lambda: _engine(folder)) as api:
-        yield World(api, str(folder))
+    inside: list[tuple[asyncio.AbstractEventLoop, Engine]] = []
+
+    @asynccontextmanager
+    async def enter() -> AsyncIterator[EngineAPI]:
+        async with _engine(folder) as engine:
+            inside.append((asyncio.get_running_loop(), engine))
+            yield engine
+
+    async def set_backlog(pending: int) -> None:
+        loop, engine = inside[0]
+        await _across(_backlog_of(engine)(pending), loop)
+
+    async with EmbeddedEngine(enter) as api:
+        yield World(api, str(folder), set_backlog)
 
 
 @asynccontextmanager
@@ -185,13 +232,13 @@ def _step_of(engine: FakeEngine, api: EngineAPI) -> Callable[[], Awaitable[None]
 @asynccontextmanager
 async def _socket_fake(folder: Path) -> AsyncIterator[World]:
     async with FakeEngine() as engine, _across_a_socket(engine, folder) as api:
-        yield World(api, str(folder), step=_step_of(engine, api))
+        yield World(api, str(folder), _backlog_of(engine), step=_step_of(engine, api))
 
 
 @asynccontextmanager
 async def _socket_real(folder: Path) -> AsyncIterator[World]:
     async with _engine(folder) as engine, _across_a_socket(engine, folder) as api:
-        yield World(api, str(folder))
+        yield World(api, str(folder), _backlog_of(engine))
 
 
 @asynccontextmanager
@@ -199,7 +246,7 @@ async def _attached_fake(folder: Path) -> AsyncIterator[World]:
     state_dir = folder / "state"
     state_dir.mkdir(mode=0o700)
     async with FakeEngine() as engine, Server(engine, state_dir), AttachedEngine(state_dir) as api:
-        yield World(api, str(folder), step=_step_of(engine, api))
+        yield World(api, str(folder), _backlog_of(engine), step=_step_of(engine, api))
 
 
 WORLDS: dict[str, Callable[[Path], AbstractAsyncContextManager[World]]] = {

@@ -15,6 +15,7 @@ from aisquad_core.api import ItemFilter, Snapshot, StopMode
 from aisquad_core.client import SocketEngine
 from aisquad_core.daemon import Server
 from aisquad_core.errors import (
+    BackpressureError,
     EngineError,
     EngineStoppedError,
     NoEngineError,
@@ -187,9 +188,16 @@ class Witness(FakeEngine):
 
     launched: tuple[ConvoySource, Mapping[str, str], str] | None = None
 
-    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+    async def launch(
+        self,
+        source: ConvoySource,
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        is_patient: bool = False,
+    ) -> str:
         self.launched = source, env, cwd
-        return await super().launch(source, env=env, cwd=cwd)
+        return await super().launch(source, env=env, cwd=cwd, is_patient=is_patient)
 
     async def pause(self, convoy_id: str) -> None:
         raise ZeroDivisionError(convoy_id)
@@ -215,6 +223,17 @@ async def test_the_problems_of_a_convoy_file_cross(engine: FakeEngine, state_dir
     with pytest.raises(SpecError) as there:
         await engine.launch(source, env={}, cwd="/")
     assert here.value.problems == there.value.problems != ()
+
+
+async def test_a_refusal_crosses_with_all_that_it_says(engine: FakeEngine, state_dir: Path) -> None:
+    engine.set_backlog(900, drained_per_s=250)
+    source = AdHocSource(command=("true", "{}"), inputs=("a",))
+    async with SocketEngine(state_dir) as client:
+        with pytest.raises(BackpressureError) as raised:
+            await client.launch(source, env={}, cwd="/")
+    error = raised.value
+    assert (error.pending, error.capacity, error.retry_after_s) == (900, 1_000, 0.4)
+    assert str(error).endswith("; try again in 0.4 s")
 
 
 async def test_a_defect_in_one_request_ends_nothing_else(

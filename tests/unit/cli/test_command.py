@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisquad_core import __version__
-from aisquad_core.errors import EngineRunningError, NoEngineError, StorageError
+from aisquad_core.errors import (
+    BackpressureError,
+    EngineRunningError,
+    NoEngineError,
+    StorageError,
+)
 from aisquad_core.model import ConvoyStatus
 from aisquad_core.state.folder import StateFolder
 from aisquad_tui.cli import session
@@ -87,6 +92,11 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     [
         (NoEngineError("no engine runs"), 3, "error: no engine runs"),
         (EngineRunningError(os, 7), 3, "error: the engine with pid 7 is already running"),  # type: ignore[arg-type]  # shown only
+        (
+            BackpressureError(pending=900, capacity=1_000, retry_after_s=0.4),
+            1,
+            "error: 900 of 1,000 writes wait for the disk",
+        ),
         (StorageError("disk\x1b]0;x\x07 full"), 1, "error: disk full"),
         (PermissionError(13, "Permission denied", "/x"), 1, "error: /x: Permission denied"),
         (ExceptionGroup("", [StorageError("first")]), 1, "error: first"),

@@ -15,10 +15,12 @@ from aisquad_core.monitoring import plate
 from aisquad_core.monitoring.plate import Plate
 from aisquad_tui.cli import session
 from aisquad_tui.cli import status as module
+from tests.unit.tui.pictures import make_engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from aisquad_core.api import EngineView
     from tests.unit.cli.conftest import Aisquad, FakeReader
 
 ENGINE = EngineStatus(
@@ -81,6 +83,37 @@ def test_the_dashboard_of_the_engine_that_runs_is_named(
     running.engine = ENGINE  # another engine than the one that wrote it
     assert "dashboard" not in aisquad("status").out
     assert json.loads(aisquad("status", "--json").out)["dashboard"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "12 of 1,000 wait for the disk"),
+        (
+            {"writes_pending": 912},
+            "912 of 1,000 wait for the disk, over 80 %: launches are refused, or wait",
+        ),
+        (
+            {"launches_waiting": 2, "launches_refused": 31},
+            "12 of 1,000 wait for the disk; 2 launches waiting; 31 refused so far",
+        ),
+    ],
+)
+def test_an_engine_that_answers_tells_what_waits_for_the_disk(
+    aisquad: Aisquad,
+    running: FakeReader,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, int],
+    said: str,
+) -> None:
+    async def view_engine(_: object) -> EngineView:
+        return make_engine(**{"writes_pending": 12, **changes})
+
+    monkeypatch.setattr(session, "view_engine", view_engine)
+    assert f"writes   {said}" in aisquad("status").out.splitlines()
+    shape = json.loads(aisquad("status", "--json").out)
+    assert shape["writes_pending"] == changes.get("writes_pending", 12)
+    assert (shape["writes_capacity"], shape["writes_threshold"]) == (1_000, 0.8)
 
 
 def test_without_an_engine_it_says_so(aisquad: Aisquad, running: FakeReader) -> None:

@@ -40,9 +40,16 @@ class _Recorder(FakeEngine):
         self.envs.append(env)
         return await super().retry(targets, env=env)
 
-    async def launch(self, source: ConvoySource, *, env: Mapping[str, str], cwd: str) -> str:
+    async def launch(
+        self,
+        source: ConvoySource,
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        is_patient: bool = False,
+    ) -> str:
         self.envs.append(env)
-        return await super().launch(source, env=env, cwd=cwd)
+        return await super().launch(source, env=env, cwd=cwd, is_patient=is_patient)
 
     async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
         self.envs.append(env)
@@ -171,6 +178,17 @@ async def test_a_launch_names_the_convoy_and_says_what_leaving_means() -> None:
         assert (await commands.launch(away, source)).text == (
             "launched c-0003 · q leaves, work goes on"
         )
+
+
+async def test_a_launch_that_is_refused_says_when_to_try_again() -> None:
+    async with _desk() as desk:
+        desk.engine.set_backlog(900, drained_per_s=250)
+        answer = await commands.launch(desk.place, AdHocSource(command="true", inputs=("a",)))
+    assert (answer.is_error, answer.convoy_id) == (True, None)
+    assert answer.text == (
+        "not launched: 900 of 1,000 writes wait for the disk, and nothing new is taken; "
+        "try again in 0.4 s"
+    )
 
 
 async def test_a_file_with_problems_is_not_launched_and_says_the_first() -> None:

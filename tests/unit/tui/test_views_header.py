@@ -95,6 +95,34 @@ def test_an_engine_that_may_come_back_is_tried_for(cells: int, shown: str) -> No
     assert shown.format(f"{lost_at.astimezone():%H:%M:%S}") in plain(drawn)
 
 
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (120, "● up 3h 12m  disk behind: 912 writes wait   12 running  163 queued  3 failed"),
+        (80, " aisquad  disk behind: 912 writes wait   12 running  163 queued  3 failed"),
+        (60, " disk behind: 912 writes wait   12 running  3 failed"),
+    ],
+)
+def test_a_disk_that_does_not_keep_up_is_told_quietly(cells: int, shown: str) -> None:
+    picture = replace(PICTURE, engine=make_engine(writes_pending=912))
+    assert shown in _shown(picture, cells)
+    drawn = header(picture, PLACE, NOW, cells)
+    assert {role for text, role in drawn if "disk" in text} == {Role.WARN}
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        replace(PICTURE, engine=make_engine(writes_pending=800)),
+        replace(PICTURE, engine=make_engine(writes_pending=912), lost_at=ago(5)),
+    ],
+)
+def test_up_to_the_threshold_and_of_an_engine_that_is_away_nothing_is_told(
+    picture: Picture,
+) -> None:
+    assert "disk" not in _shown(picture)
+
+
 @pytest.mark.parametrize("phase", ["recovering", "stopping"])
 def test_an_engine_that_begins_or_ends_says_so(phase: str) -> None:
     assert f"  ○ {phase}   12 running" in _shown(replace(PICTURE, engine=make_engine(phase=phase)))
