@@ -123,6 +123,8 @@ class ConvoyState:
     """Slots that it holds now."""
     served: float = 0.0
     """Starts so far, on the scale on which convoys are compared; the least served goes next."""
+    served_by: dict[str, float] = field(default_factory=dict)
+    """The same for each agent, compared where an agent cannot serve all who want it."""
     ready: dict[str, list[_Entry]] = field(default_factory=dict)
     """A heap by agent."""
     ends: deque[tuple[int, int]] = field(default_factory=deque)
@@ -181,7 +183,9 @@ class Scheduler:
     """Holds every unfinished convoy and picks what starts next.
 
     Higher priority goes first, everywhere. Among equals the convoy that was served least goes
-    first, so that a small convoy beside one of 10,000 operations takes every other free slot.
+    first, so that a small convoy beside one of 10,000 operations takes every other free slot. What
+    an agent has too little of (its tokens, its places) goes in turn to the convoys that want that
+    agent, whatever else they start.
 
     Args:
         rate: Tokens of each agent; one is spent by a pick.
@@ -216,8 +220,17 @@ class Scheduler:
 
     def add(self, convoy: ConvoyState) -> None:
         """Take a linked convoy."""
-        convoy.served = self._least_served(convoy)
+        self.join(convoy)
         self.convoys[convoy.record.id] = convoy
+
+    def join(self, convoy: ConvoyState) -> None:
+        """Let a convoy that is new, or was held back, compete from now on as the others do.
+
+        It stands beside the least served, so that it neither waits nor catches up on the rest.
+        """
+        convoy.served = max(convoy.served, self._least_served(convoy))
+        for agent_id in convoy.ready:
+            self._join(convoy, agent_id)
 
     def remove(self, convoy: ConvoyState) -> None:
         """Forget a convoy that has ended; its cycles are broken, for frozen ones would stay."""
@@ -242,6 +255,8 @@ class Scheduler:
         convoy = task.convoy
         if not any(convoy.ready.values()):
             convoy.served = max(convoy.served, self._least_served(convoy))
+        if not convoy.ready.get(task.agent_id):
+            self._join(convoy, task.agent_id)
         self._push(task)
 
     def pick(self) -> Task | None:
@@ -262,12 +277,15 @@ class Scheduler:
         if best is None:
             return None
         _, convoy, heap = best
-        task = heap[0][3]
-        if not self._rate.try_acquire(task.agent_id):
+        agent_id = heap[0][3].agent_id
+        if not self._rate.try_acquire(agent_id):
             return None
-        heapq.heappop(heap)
+        if self._rate.get_wait_time(agent_id) > 0 or self._is_full(agent_id, besides=1):
+            convoy = self._next_of(agent_id, convoy)
+        task = heapq.heappop(convoy.ready[agent_id])[3]
         task.ticket = 0
         convoy.served += 1
+        convoy.served_by[agent_id] += 1
         self.occupy(task)
         return task
 
@@ -404,7 +422,7 @@ class Scheduler:
         )
 
     def _least_served(self, newcomer: ConvoyState) -> float:
-        """Where a convoy joins: beside the least served, so that it neither waits nor hogs."""
+        """Return how much the least served of the other convoys that compete was served."""
         return min(
             (
                 convoy.served
@@ -414,9 +432,31 @@ class Scheduler:
             default=0.0,
         )
 
-    def _is_full(self, agent_id: str) -> bool:
+    def _join(self, convoy: ConvoyState, agent_id: str) -> None:
+        """Let a convoy want an agent, beside the one that it has served least."""
+        least = min(
+            (
+                each.served_by[agent_id]
+                for each in self._startable()
+                if each is not convoy and each.ready.get(agent_id)
+            ),
+            default=0.0,
+        )
+        convoy.served_by[agent_id] = max(convoy.served_by.get(agent_id, 0.0), least)
+
+    def _next_of(self, agent_id: str, convoy: ConvoyState) -> ConvoyState:
+        """Return whose turn it is among those of a convoy's rank that want an agent."""
+        priority = convoy.ready[agent_id][0][0]
+        rivals = [
+            each
+            for each in self._startable()
+            if (heap := each.ready.get(agent_id)) and _drop_void(heap) and heap[0][0] == priority
+        ]
+        return min(rivals, key=lambda each: (each.served_by[agent_id], each is not convoy))
+
+    def _is_full(self, agent_id: str, *, besides: int = 0) -> bool:
         limit = self._agent_limits.get(agent_id)
-        return limit is not None and self._agent_running[agent_id] >= limit
+        return limit is not None and self._agent_running[agent_id] + besides >= limit
 
 
 def name_some(ids: Iterable[str]) -> str:

@@ -57,6 +57,7 @@ class Steering:
 
     async def resume(self, convoy: ConvoyState) -> None:
         """Let a paused or held convoy start again."""
+        self._scheduler.join(convoy)
         convoy.hold = None
         has_started = convoy.record.started_at is not None
         status = ConvoyStatus.RUNNING if has_started else ConvoyStatus.PENDING

@@ -1,6 +1,7 @@
 """How often an agent may start operations: a token bucket for each agent, in constant memory.
 
-Only starts spend tokens; reading and writing the work state never does.
+Only starts spend tokens; reading and writing the work state never does. An agent that has all its
+tokens is as good as one never heard of, and is forgotten.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _TOLERANCE_S = 2e-9
 """A token this close counts as there: asyncio's timers fire up to a tick of the clock early."""
+_FEW_BUCKETS = 64
+"""Up to so many are kept without a look at which of them are full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,9 @@ class _Bucket:
     def spend(self, tokens: int, now_s: float) -> None:
         self.full_at_s = max(self.full_at_s, now_s) + tokens * self.token_s
 
+    def is_needed(self, now_s: float) -> bool:
+        return self.full_at_s > now_s or self.queue.locked()
+
 
 class RateLimiter:
     """Spends and counts the tokens of every agent.
@@ -77,6 +83,8 @@ class RateLimiter:
         self._overrides = dict(overrides or {})
         self._clock: Clock = SystemClock() if clock is None else clock
         self._buckets: dict[str, _Bucket] = {}
+        self._sweep_above = _FEW_BUCKETS
+        """Number of buckets at which the full ones are dropped; doubles with those needed."""
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Clock | None = None) -> Self:
@@ -142,5 +150,16 @@ class RateLimiter:
             raise ValueError(f"{tokens} tokens at once are more than the burst of {quota.burst}")
         bucket = self._buckets.get(agent_id)
         if bucket is None:
+            if len(self._buckets) >= self._sweep_above:
+                self._drop_full()
             bucket = self._buckets[agent_id] = _Bucket(quota)
         return bucket
+
+    def _drop_full(self) -> None:
+        now_s = self._clock.monotonic()
+        self._buckets = {
+            agent_id: bucket
+            for agent_id, bucket in self._buckets.items()
+            if bucket.is_needed(now_s)
+        }
+        self._sweep_above = max(_FEW_BUCKETS, 2 * len(self._buckets))

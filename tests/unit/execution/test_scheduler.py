@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task, name_some
+from aisquad_core.load.rate_limiter import Quota, RateLimiter
 from aisquad_core.model import ConvoyRecord, ConvoyStatus, WorkStatus
 from aisquad_core.testing import FakeClock
 
@@ -26,6 +27,15 @@ class Tokens:
 
     def get_wait_time(self, agent_id: str) -> float:
         return self.waits_s.get(agent_id, 0.0)
+
+
+class SetClock(FakeClock):
+    """A clock that a test sets without a loop."""
+
+    time_s = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.time_s
 
 
 def make_convoy(
@@ -149,6 +159,109 @@ def test_an_agent_out_of_tokens_holds_nothing_up_and_says_for_how_long() -> None
     assert scheduler.pick() is None
     assert scheduler.why(limited.tasks["a"], 0.0) == "rate limit: 12 s"
     assert scheduler.next_due_s(100.0) == pytest.approx(111.2)
+
+
+def limited_to(per_minute: int, burst: int = 1) -> tuple[Scheduler, SetClock]:
+    """Return a scheduler whose agent `engineer` has so many tokens, and the clock they come by."""
+    clock = SetClock()
+    quotas = {"engineer": Quota(per_minute=per_minute, burst=burst)}
+    return Scheduler(RateLimiter(None, overrides=quotas, clock=clock), {}), clock
+
+
+def test_two_convoys_share_an_agents_tokens_evenly_whatever_else_they_start() -> None:
+    scheduler, clock = limited_to(60)
+    mixed = make_convoy("mixed", {f"s{n}": () for n in range(1_000)})
+    for number in range(50):
+        added = Task(mixed, f"e{number}", position=2_000 + number, agent_id="engineer")
+        mixed.tasks[added.item_id] = added
+    only = make_convoy("only", {str(n): () for n in range(50)}, agent_id="engineer")
+    add(scheduler, mixed, only)
+    by_engineer: Counter[str] = Counter()
+    shells = 0
+    for _ in range(40):
+        for _ in range(10):
+            task = run_one(scheduler)
+            assert task is not None
+            if task.agent_id == "engineer":
+                by_engineer[task.convoy.record.name] += 1
+            else:
+                shells += 1
+        clock.time_s += 1.0
+    assert by_engineer == {"mixed": 20, "only": 20}
+    assert shells == 360
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=4),
+    burst=st.integers(1, 5),
+    seconds=st.integers(1, 60),
+)
+def test_no_convoy_gets_two_tokens_more_than_another_that_wants_them(
+    sizes: list[int], burst: int, seconds: int
+) -> None:
+    scheduler, clock = limited_to(60, burst)
+    convoys = [
+        make_convoy(str(index), {str(n): () for n in range(size)}, agent_id="engineer")
+        for index, size in enumerate(sizes)
+    ]
+    add(scheduler, *convoys)
+    started: Counter[str] = Counter()
+    for _ in range(seconds):
+        while (task := run_one(scheduler)) is not None:
+            started[task.convoy.record.name] += 1
+            wanting = [
+                each.record.name
+                for each in convoys
+                if started[each.record.name] < each.counts.total()
+            ]
+            counts = [started[name] for name in wanting]
+            assert not counts or max(counts) - min(counts) <= 1
+        clock.time_s += 1.0
+    assert started.total() == min(sum(sizes), burst + seconds - 1)
+
+
+def test_an_agents_places_are_shared_evenly_too() -> None:
+    scheduler = Scheduler(Tokens(), {"engineer": 1})
+    mixed = make_convoy("mixed", {f"s{n}": () for n in range(100)})
+    for number in range(50):
+        added = Task(mixed, f"e{number}", position=2_000 + number, agent_id="engineer")
+        mixed.tasks[added.item_id] = added
+    only = make_convoy("only", {str(n): () for n in range(50)}, agent_id="engineer")
+    add(scheduler, mixed, only)
+    picked = [task for _ in range(100) if (task := run_one(scheduler)) is not None]
+    names = Counter(task.convoy.record.name for task in picked if task.agent_id == "engineer")
+    assert abs(names["mixed"] - names["only"]) <= 1
+
+
+def test_a_newcomer_shares_the_tokens_from_its_first_on_and_catches_nothing_up() -> None:
+    scheduler, clock = limited_to(60)
+    old = make_convoy("old", {str(n): () for n in range(200)}, agent_id="engineer")
+    add(scheduler, old)
+    for _ in range(100):
+        run_one(scheduler)
+        clock.time_s += 1.0
+    add(scheduler, make_convoy("new", {str(n): () for n in range(200)}, agent_id="engineer"))
+    started: Counter[str] = Counter()
+    for _ in range(20):
+        task = run_one(scheduler)
+        assert task is not None
+        started[task.convoy.record.name] += 1
+        clock.time_s += 1.0
+    assert started == {"old": 10, "new": 10}
+
+
+def test_a_convoy_that_was_held_back_catches_nothing_up() -> None:
+    scheduler = Scheduler(Tokens(), {})
+    held = make_convoy("held", {str(n): () for n in range(100)})
+    busy = make_convoy("busy", {str(n): () for n in range(1_000)})
+    held.hold = "interrupted"
+    add(scheduler, held, busy)
+    for _ in range(500):
+        run_one(scheduler)
+    scheduler.join(held)
+    held.hold = None
+    picked = [run_one(scheduler) for _ in range(20)]
+    assert Counter(task.convoy.record.name for task in picked if task) == {"held": 10, "busy": 10}
 
 
 def test_paused_and_held_convoys_start_nothing_and_say_why() -> None:

@@ -158,6 +158,54 @@ def test_an_agents_memory_does_not_grow_with_its_starts() -> None:
     assert after - before < 1_000
 
 
+def test_agents_that_have_all_their_tokens_are_forgotten() -> None:
+    clock = SetClock()
+    limiter = RateLimiter(Quota(per_minute=60, burst=2), clock=clock)
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            limiter.try_acquire(f"agent-{number}")
+            clock.time_s += 1
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(20_000):
+            limiter.try_acquire(f"agent-{number}")
+            clock.time_s += 1
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.floats(0, 0.2)), max_size=400))
+def test_forgetting_gives_no_agent_a_token_too_many(starts: Sequence[tuple[int, float]]) -> None:
+    clock = SetClock()
+    limiter = RateLimiter(Quota(per_minute=60, burst=2), clock=clock)
+    alone = {n: RateLimiter(Quota(per_minute=60, burst=2), clock=clock) for n in range(301)}
+    for number, pause_s in starts:
+        assert limiter.try_acquire(f"agent-{number}") == alone[number].try_acquire("only")
+        clock.time_s += pause_s
+
+
+async def test_who_waits_for_tokens_is_not_forgotten() -> None:
+    clock = FakeClock()
+    limiter = RateLimiter(Quota(per_minute=60, burst=1), clock=clock)
+    served: list[str] = []
+
+    async def start(name: str) -> None:
+        await limiter.acquire("a")
+        served.append(name)
+
+    async with asyncio.TaskGroup() as tasks:
+        for name in ("first", "second", "third"):
+            tasks.create_task(start(name))
+        await clock.settle()
+        for number in range(500):
+            limiter.try_acquire(f"other-{number}")
+        for _ in range(3):
+            await clock.advance(1)
+    assert served == ["first", "second", "third"]
+
+
 async def test_acquire_serves_in_the_order_of_the_calls() -> None:
     clock = FakeClock()
     limiter = RateLimiter(Quota(per_minute=60, burst=2), clock=clock)
