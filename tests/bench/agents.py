@@ -1,0 +1,420 @@
+"""How much a crowd of agents gets done with everything on: state, backpressure, limits, metrics.
+
+Run it by hand: `python tests/bench/agents.py --agents 200`. Each agent registers a work item,
+claims it (for a token of its own), changes it a few times, now and then against somebody else's
+change of the same version, completes it, records all that in the metrics, and takes the next.
+Every one of these is awaited until it is committed (`synchronous=FULL`). Meanwhile the machine is
+sampled each second, and the figures of 30 days are asked for ten times a second. At the end the
+database is read by itself: each item must stand where its agent was told that it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import sqlite3
+import tempfile
+import time
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, TypeVar
+
+from aisquad_core.clock import SystemClock
+from aisquad_core.errors import AISquadError, ConcurrentUpdateError
+from aisquad_core.load.backpressure import StorageBackpressure
+from aisquad_core.load.rate_limiter import Quota, RateLimiter
+from aisquad_core.load.resource_monitor import ResourceMonitor
+from aisquad_core.model import ConvoyStatus, RunUpdate, WorkItem, WorkStatus
+from aisquad_core.state.metrics import MetricsCollector, ResourceMetrics
+from aisquad_core.state.workstate import WorkState
+from tests.bench.measuring import StallMeter, peak_rss_mb, percentile, print_result
+from tests.bench.workstate import measure_one_transaction_each
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from aisquad_core.clock import Clock
+
+T = TypeVar("T")
+
+CHANGES = 6
+"""Of an item between its claim and its end."""
+CONFLICT_EVERY = 200
+"""One change in so many meets another change of the same version."""
+CONVOY_SIZE = 50
+"""Items of an agent that make a convoy."""
+QUOTA = Quota(per_minute=1_000_000, burst=1_000)
+"""Tokens are spent, and there are enough: what is measured is the stack, not the limit."""
+WARM_UP_S = 0.5
+ASK_EVERY_S = 0.1
+TICK_S = 1.0
+PAST_DAYS = 30
+PAST_A_DAY = 5_000
+PAST_CONVOY = 50
+"""Operations of each convoy of the past."""
+
+
+@dataclass
+class Tally:
+    """What the agents were told, and how long each answer took."""
+
+    begins_s: float
+    ends_s: float
+    latencies_s: list[float] = field(default_factory=list)
+    versions: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Item to the version and status that were acknowledged last."""
+    conflicts: int = 0
+    errors: int = 0
+    stats_s: list[float] = field(default_factory=list)
+    """How long the figures of 30 days took."""
+    cpu_s: float = 0.0
+
+
+class Stack:
+    """Everything that agents go through."""
+
+    def __init__(self, folder: Path, *, has_metrics: bool, clock: Clock) -> None:
+        self.clock = clock
+        self.backpressure = StorageBackpressure(clock=clock)
+        self.limiter = RateLimiter(QUOTA, clock=clock)
+        self.monitor = ResourceMonitor(clock=clock)
+        self.state = WorkState(folder / "workstate.db", clock=clock)
+        self.collector = (
+            MetricsCollector(folder / "metrics.db", clock=clock) if has_metrics else None
+        )
+
+
+class Agent:
+    """One of the crowd."""
+
+    def __init__(self, number: int, stack: Stack, tally: Tally) -> None:
+        self._name = f"agent-{number:04}"
+        self._stack = stack
+        self._tally = tally
+        self._changes = number
+        """Counted from another place for each agent, so that conflicts spread over time."""
+
+    async def work(self) -> None:
+        """Take one item after the other until the end."""
+        count = 0
+        while time.perf_counter() < self._tally.ends_s:
+            try:
+                await self._do_item(count)
+            except AISquadError:
+                self._tally.errors += 1
+            count += 1
+
+    async def _do_item(self, count: int) -> None:
+        stack, collector = self._stack, self._stack.collector
+        convoy_id = f"{self._name}-{count // CONVOY_SIZE}"
+        now = stack.clock.now()
+        item = WorkItem(
+            id=f"{self._name}-{count}",
+            status=WorkStatus.PENDING,
+            agent_id=self._name,
+            convoy_id=convoy_id,
+            version=1,
+            created_at=now,
+            updated_at=now,
+            position=count % CONVOY_SIZE,
+        )
+        if collector is not None and count % CONVOY_SIZE == 0:
+            collector.record_convoy_start(convoy_id, CONVOY_SIZE)
+        await self._timed(lambda: stack.state.create(item))
+        self._note(item)
+        await stack.limiter.acquire(self._name)
+        item = await self._run(item, WorkStatus.IN_PROGRESS, started_at=stack.clock.now())
+        for change in range(CHANGES):
+            self._changes += 1
+            if self._changes % CONFLICT_EVERY == 0:
+                await self._meddle(item)
+            item = await self._change(replace(item, reason=f"step {change}"))
+        item = await self._run(item, WorkStatus.COMPLETED, finished_at=stack.clock.now())
+        if collector is not None:
+            done = count % CONVOY_SIZE + 1
+            if done == CONVOY_SIZE:
+                collector.record_convoy_complete(convoy_id, ConvoyStatus.COMPLETED, completed=done)
+            else:
+                collector.update_convoy_metrics(convoy_id, completed=done)
+
+    async def _run(
+        self,
+        item: WorkItem,
+        status: WorkStatus,
+        *,
+        started_at: datetime | None = None,
+        finished_at: datetime | None = None,
+    ) -> WorkItem:
+        update = RunUpdate(
+            convoy_id=item.convoy_id,
+            item_id=item.id,
+            expected_version=item.version,
+            previous=item.status,
+            status=status,
+            started_at=started_at or item.started_at,
+            finished_at=finished_at,
+        )
+        version = await self._timed(lambda: self._stack.state.run_update(update))
+        if self._stack.collector is not None and status.is_final:
+            self._stack.collector.record_operation(self._name, update)
+        item = replace(item, version=version, status=status, started_at=update.started_at)
+        self._note(item)
+        return item
+
+    async def _change(self, item: WorkItem) -> WorkItem:
+        """Store a change; where somebody else was faster, read again and repeat it."""
+        while True:
+            wanted = item
+            try:
+                item = await self._timed(lambda: self._stack.state.update(wanted))  # noqa: B023  # called at once
+            except ConcurrentUpdateError:
+                self._tally.conflicts += 1
+                stored = await self._stack.state.get(item.key)
+                item = replace(stored, reason=item.reason)
+            else:
+                self._note(item)
+                return item
+
+    async def _meddle(self, item: WorkItem) -> None:
+        """Change the item as somebody else would who read it at the same time."""
+        changed = await self._timed(
+            lambda: self._stack.state.update(replace(item, reason="looked at"))
+        )
+        self._note(changed)
+
+    async def _timed(self, write: Callable[[], Awaitable[T]]) -> T:
+        begun_s = time.perf_counter()
+        async with self._stack.backpressure.acquire():
+            result = await write()
+        finished_s = time.perf_counter()
+        if begun_s >= self._tally.begins_s and finished_s <= self._tally.ends_s:
+            self._tally.latencies_s.append(finished_s - begun_s)
+        return result
+
+    def _note(self, item: WorkItem) -> None:
+        self._tally.versions[item.id] = item.version, item.status.value
+
+
+async def tick(stack: Stack, tally: Tally) -> None:
+    """Look at the machine each second and record what was seen, as an engine does."""
+    while time.perf_counter() < tally.ends_s:
+        sample = await stack.monitor.sample()
+        if stack.collector is not None:
+            stack.collector.record_resource_snapshot(
+                ResourceMetrics(
+                    timestamp=sample.at,
+                    cpu_percent=sample.cpu_percent,
+                    memory_percent=sample.memory_percent,
+                    active_workers=float(stack.backpressure.pending),
+                    queue_depth=0.0,
+                )
+            )
+        await stack.clock.sleep(TICK_S)
+
+
+async def ask(stack: Stack, tally: Tally) -> None:
+    """Ask for the figures of 30 days, as a dashboard that many look at."""
+    assert stack.collector is not None
+    while (begun_s := time.perf_counter()) < tally.ends_s:
+        await stack.collector.get_convoy_stats(PAST_DAYS * 24 * 60)
+        if begun_s >= tally.begins_s:
+            tally.stats_s.append(time.perf_counter() - begun_s)
+        await stack.clock.sleep(ASK_EVERY_S)
+
+
+async def make_past(path: Path, clock: Clock) -> int:
+    """Fill the metrics with 30 days of operations; return how many there are."""
+    now = clock.now()
+    count = PAST_DAYS * PAST_A_DAY
+    async with MetricsCollector(path, clock=clock) as collector:
+        for number in range(count):
+            finished_at = now - timedelta(days=PAST_DAYS - 0.01) * (1 - number / count)
+            convoy_id, place = f"past-{number // PAST_CONVOY}", number % PAST_CONVOY
+            if place == 0:
+                collector.record_convoy_start(convoy_id, PAST_CONVOY, start_time=finished_at)
+            has_failed = number % 37 == 0
+            update = RunUpdate(
+                convoy_id=convoy_id,
+                item_id=f"op-{place}",
+                expected_version=1,
+                previous=WorkStatus.IN_PROGRESS,
+                status=WorkStatus.FAILED if has_failed else WorkStatus.COMPLETED,
+                exit_code=int(has_failed),
+                started_at=finished_at - timedelta(seconds=1 + number * 7919 % 600),
+                finished_at=finished_at,
+            )
+            collector.record_operation(f"agent-{number % 8}", update)
+            if place == PAST_CONVOY - 1:
+                collector.record_convoy_complete(
+                    convoy_id,
+                    ConvoyStatus.COMPLETED,
+                    completed=PAST_CONVOY,
+                    end_time=finished_at,
+                )
+            if number % 10_000 == 0:
+                await collector.flush()
+        await collector.flush()
+        stats = await collector.get_convoy_stats(PAST_DAYS * 24 * 60)
+    found = sum(stats.operations.values())
+    if found != count:
+        raise RuntimeError(f"{found} operations of {count} are in the metrics")
+    return found
+
+
+async def run(
+    folder: Path, agents: int, seconds: float, *, has_metrics: bool, is_asking: bool
+) -> Tally:
+    """Let the crowd work for so long; return what it was told."""
+    stack = Stack(folder, has_metrics=has_metrics, clock=SystemClock())
+    async with AsyncExitStack() as exits:
+        await exits.enter_async_context(stack.state)
+        if stack.collector is not None:
+            await exits.enter_async_context(stack.collector)
+        begins_s = time.perf_counter() + WARM_UP_S
+        tally = Tally(begins_s, begins_s + seconds)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(agents):
+                tasks.create_task(Agent(number, stack, tally).work())
+            tasks.create_task(tick(stack, tally))
+            if is_asking:
+                tasks.create_task(ask(stack, tally))
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        tally.cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return tally
+
+
+def count_lost(database: Path, tally: Tally) -> int:
+    """Read the database by itself; return how many items are not as their agents were told."""
+    uri = f"{database.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        rows = connection.execute("SELECT id, version, status FROM work_items").fetchall()
+    stored = {item_id: (version, status) for item_id, version, status in rows}
+    return sum(stored.get(item_id) != told for item_id, told in tally.versions.items())
+
+
+def figures(tally: Tally, seconds: float) -> dict[str, object]:
+    """Return what a run came to."""
+    latencies_s = sorted(tally.latencies_s)
+    stats_s = sorted(tally.stats_s)
+    asked: dict[str, object] = {}
+    if stats_s:
+        asked = {
+            "stats_asked": len(stats_s),
+            "stats_p50_ms": percentile(stats_s, 50) * 1_000,
+            "stats_p99_ms": percentile(stats_s, 99) * 1_000,
+        }
+    return {
+        "ops_per_s": len(latencies_s) / seconds,
+        "p50_ms": percentile(latencies_s, 50) * 1_000,
+        "p99_ms": percentile(latencies_s, 99) * 1_000,
+        "p999_ms": percentile(latencies_s, 99.9) * 1_000,
+        "cpu_cores": tally.cpu_s / (seconds + WARM_UP_S),
+        "cpu_us_per_op": tally.cpu_s
+        / (len(latencies_s) or 1)
+        * 1e6
+        * seconds
+        / (seconds + WARM_UP_S),
+        "conflicts": tally.conflicts,
+        "errors": tally.errors,
+        **asked,
+    }
+
+
+def measure(
+    parent: Path, agents: int, seconds: float, *, has_metrics: bool, has_past: bool
+) -> dict[str, object]:
+    """Run the crowd once in a folder of its own and look at what it left."""
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        folder = Path(name)
+        if has_past:
+            asyncio.run(make_past(folder / "metrics.db", SystemClock()))
+
+        async def run_metered() -> tuple[Tally, float]:
+            async with StallMeter() as stalls:
+                tally = await run(
+                    folder, agents, seconds, has_metrics=has_metrics, is_asking=has_past
+                )
+            return tally, stalls.worst_ms
+
+        tally, worst_stall_ms = asyncio.run(run_metered())
+        return {
+            **figures(tally, seconds),
+            "lost": count_lost(folder / "workstate.db", tally),
+            "items": len(tally.versions),
+            "worst_stall_ms": worst_stall_ms,
+        }
+
+
+def compare(parent: Path, agents: int, seconds: float, rounds: int) -> dict[str, object]:
+    """Run with and without metrics in turn; return what metrics cost, as medians of the rounds."""
+    throughput, cpu, latest = [], [], {}
+    for number in range(rounds):
+        pair = {}
+        for has_metrics in (True, False) if number % 2 else (False, True):
+            pair[has_metrics] = measure(
+                parent, agents, seconds, has_metrics=has_metrics, has_past=False
+            )
+        latest = pair[True]
+        throughput.append(_number(pair[True], "ops_per_s") / _number(pair[False], "ops_per_s"))
+        cpu.append(_number(pair[True], "cpu_us_per_op") / _number(pair[False], "cpu_us_per_op"))
+    return {
+        **latest,
+        "rounds": rounds,
+        "throughput_on_to_off": median(throughput),
+        "throughput_on_to_off_each": [round(value, 3) for value in sorted(throughput)],
+        "cpu_per_op_on_to_off": median(cpu),
+    }
+
+
+def _number(result: dict[str, object], key: str) -> float:
+    value = result[key]
+    assert isinstance(value, float)
+    return value
+
+
+def main() -> None:
+    """Measure and print one JSON object on the last line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--metrics", choices=("on", "off", "both"), default="on")
+    parser.add_argument("--rounds", type=int, default=5, help="of both, with and without")
+    parser.add_argument("--no-past", action="store_true", help="ask for no figures of 30 days")
+    arguments = parser.parse_args()
+    agents, seconds = arguments.agents, arguments.seconds
+    with tempfile.TemporaryDirectory(prefix="aisquad-bench-", dir=".") as name:
+        folder = Path(name)
+        if arguments.metrics == "both":
+            result = compare(folder, agents, seconds, arguments.rounds)
+        else:
+            is_on = arguments.metrics == "on"
+            result = measure(
+                folder,
+                agents,
+                seconds,
+                has_metrics=is_on,
+                has_past=is_on and not arguments.no_past,
+            )
+        each = asyncio.run(measure_one_transaction_each(folder, agents, min(seconds, 2.0)))
+    print_result(
+        {
+            "name": "agents",
+            "agents": agents,
+            "metrics": arguments.metrics,
+            **result,
+            "baseline": "one aiosqlite transaction for each update, and nothing else",
+            "baseline_ops_per_s": each,
+            "ratio": _number(result, "ops_per_s") / each,
+            "rss_mb": peak_rss_mb(),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
