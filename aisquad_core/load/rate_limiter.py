@@ -87,9 +87,17 @@ class RateLimiter:
         """Number of buckets at which the full ones are dropped; doubles with those needed."""
 
     @classmethod
-    def from_settings(cls, settings: Settings, clock: Clock | None = None) -> Self:
-        """Make the limiter that settings and agent profiles ask for; `shell` has none by itself."""
-        quota = Quota(per_minute=settings.rate_limit, burst=settings.rate_burst)
+    def from_settings(
+        cls, settings: Settings, clock: Clock | None = None, *, quota: Quota | None = None
+    ) -> Self:
+        """Make the limiter that settings and agent profiles ask for; `shell` has none by itself.
+
+        Args:
+            settings: What the operator set.
+            clock: Time; None: the machine's.
+            quota: For agents without a limit of their own; None: as the settings say.
+        """
+        quota = quota or Quota(per_minute=settings.rate_limit, burst=settings.rate_burst)
         overrides: dict[str, Quota | None] = {"shell": None}
         for name, profile in settings.agents.items():
             if profile.rate_limit is None and (profile.rate_burst is None or name == "shell"):
