@@ -68,7 +68,7 @@ class BulkUpdate:
     def settle_alone(
         self, connection: sqlite3.Connection, rows: Sequence[Row]
     ) -> Mapping[int, Exception] | None:
-        """Change all rows in a transaction of their own, which is one statement.
+        """Change all rows by one statement, which outside a transaction commits by itself.
 
         Returns:
             The index of each row whose item is gone; or None when nothing was changed because
@@ -99,10 +99,12 @@ class BulkUpdate:
         Returns:
             The index of each row that could not be changed, and why.
         """
+        if (gone := self.settle_alone(connection, rows)) is not None:
+            return gone
         failures: dict[int, Exception] = {}
         waiting: dict[int, Row] = {}
         for index, row in enumerate(rows):
-            if (unusable := _find_unusable(row)) is None:
+            if (unusable := find_unusable(row)) is None:
                 waiting[index] = row
             else:
                 failures[index] = unusable
@@ -182,7 +184,7 @@ def _expected(row: Row) -> int:
     return version
 
 
-def _find_unusable(row: Row) -> Exception | None:
+def find_unusable(row: Row) -> Exception | None:
     """Return why SQLite cannot take a value of the row, or None."""
     for value in row:
         if isinstance(value, str):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from aisquad_core.errors import DuplicateItemError
 from aisquad_core.state.conditions import place_range
+from aisquad_core.state.insertion import insert_rows
 from aisquad_core.state.operation_text import decode_json, encode_json
 from aisquad_core.state.records import CONVOY_COLUMNS, convoy_row
-from aisquad_core.state.rows import INSERTED_COLUMNS, PLACE_BITS, PREDECESSORS, inserted_row, stamp
+from aisquad_core.state.rows import PLACE_BITS, PREDECESSORS, inserted_row, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,28 +42,6 @@ def publish_launch(connection: sqlite3.Connection, number: int, record: ConvoyRe
     connection.execute("UPDATE launches SET is_complete = 1 WHERE number = ?", (number,))
 
 
-def insert_alone(connection: sqlite3.Connection, item: WorkItem) -> None:
-    """Add one item at its position, or behind the last one if that is taken.
-
-    Raises:
-        DuplicateItemError: Its convoy has an item of that id.
-    """
-    connection.execute(
-        "INSERT OR IGNORE INTO launches (convoy_id, is_complete) VALUES (?, 1)", (item.convoy_id,)
-    )
-    [(number,)] = connection.execute(
-        "SELECT number FROM launches WHERE convoy_id = ?", (item.convoy_id,)
-    ).fetchall()
-    first, last = place_range(number)
-    [(newest, is_taken)] = connection.execute(
-        "SELECT (SELECT max(place) FROM work_items WHERE place BETWEEN ? AND ?),"
-        " EXISTS (SELECT 1 FROM work_items WHERE place = ?)",
-        (first, last, first + item.position),
-    ).fetchall()
-    place = newest + 1 if is_taken else first + item.position
-    insert_items(connection, place, [item], None)
-
-
 def insert_items(
     connection: sqlite3.Connection,
     place: int,
@@ -74,23 +53,16 @@ def insert_items(
     if place + len(items) - 1 > last_place:
         raise ValueError(f"{items[0].convoy_id} has more than {1 << PLACE_BITS} work items")
     created = None if created_at is None else stamp(created_at)
-    values: list[SQLValue] = []
-    for index, item in enumerate(items):
-        values += (place + index, *inserted_row(item, created or stamp(item.created_at)))
-    width = 1 + len(INSERTED_COLUMNS)
-    marks = f"({','.join('?' * width)})"
+    rows = [
+        (place + index, *inserted_row(item, created or stamp(item.created_at)))
+        for index, item in enumerate(items)
+    ]
     done = 0
-    try:
-        while done < len(items):  # powers of two, so that few different statements are prepared
-            count = 1 << ((len(items) - done).bit_length() - 1)
-            connection.execute(
-                f"INSERT INTO work_items (place, {', '.join(INSERTED_COLUMNS)})"
-                f" VALUES {','.join([marks] * count)}",
-                values[done * width : (done + count) * width],
-            )
-            done += count
-    except sqlite3.IntegrityError as error:
-        raise DuplicateItemError(_find_duplicate(connection, place, items)) from error
+    while done < len(rows):  # powers of two, so that few different statements are prepared
+        count = 1 << ((len(rows) - done).bit_length() - 1)
+        if not insert_rows(connection, rows[done : done + count]):
+            raise DuplicateItemError(_find_duplicate(connection, place, items))
+        done += count
 
 
 def _find_duplicate(connection: sqlite3.Connection, place: int, items: Sequence[WorkItem]) -> str:

@@ -17,7 +17,6 @@ from aisquad_core.errors import NotFoundError, StorageError
 from aisquad_core.model import check_transition
 from aisquad_core.state.changes import (
     delete_launch,
-    insert_alone,
     insert_items,
     publish_launch,
     reserve_launch,
@@ -27,6 +26,7 @@ from aisquad_core.state.conditions import place_range
 from aisquad_core.state.connection import switching_quickly
 from aisquad_core.state.connection_pool import ConnectionPool
 from aisquad_core.state.finishing import finish
+from aisquad_core.state.insertion import BulkInsert
 from aisquad_core.state.mark import Mark
 from aisquad_core.state.operation_text import encode_json
 from aisquad_core.state.reader import Reader
@@ -35,6 +35,7 @@ from aisquad_core.state.rows import (
     ITEM_UPDATE,
     PREDECESSORS,
     RUN_UPDATE,
+    inserted_row,
     item_update_row,
     run_update_row,
     stamp,
@@ -62,8 +63,10 @@ CREATE_CHUNK = 256
 TRANSITION_CHUNK = 500
 """Items that one transaction moves at once."""
 
-_RUN_LANE = 0
-_ITEM_LANE = 1
+_CREATE_LANE = 0
+"""First, so that an item can be changed in the batch that it is created in."""
+_RUN_LANE = 1
+_ITEM_LANE = 2
 
 
 class WorkState:
@@ -94,7 +97,10 @@ class WorkState:
         self.reader = Reader(self.pool)
         """Every question to the work state."""
         self._writer = Writer(
-            path, clock=clock, updates=(RUN_UPDATE, ITEM_UPDATE), on_settled=on_settled
+            path,
+            clock=clock,
+            changes=(BulkInsert(), RUN_UPDATE, ITEM_UPDATE),
+            on_settled=on_settled,
         )
         self._mark = Mark(path)
         self._marked_commits = 0
@@ -178,7 +184,8 @@ class WorkState:
             DuplicateItemError: The convoy has an item of that id.
             StorageError: It could not be committed.
         """
-        await self._writer.add_job(partial(insert_alone, item=item))
+        row = inserted_row(item, stamp(item.created_at))
+        await self._writer.add_row(_CREATE_LANE, row, item.version)
         return item
 
     async def create_convoy(self, record: ConvoyRecord, items: Iterable[WorkItem]) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from aisquad_core.errors import StateError, StorageError
 from aisquad_core.state.bulk import MAX_ROWS
@@ -19,12 +19,12 @@ from aisquad_core.state.connection import ThreadConnection, as_storage_error, pr
 from aisquad_core.state.schema import check_version, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from aisquad_core.clock import Clock
-    from aisquad_core.state.bulk import BulkUpdate, Row
+    from aisquad_core.state.bulk import Row
 
 T = TypeVar("T")
 
@@ -36,11 +36,31 @@ MAX_JOBS = 64
 """Functions in one transaction at most."""
 
 
+class BulkChange(Protocol):
+    """What is done to many rows at once, each for a caller of its own."""
+
+    def settle_alone(
+        self, connection: sqlite3.Connection, rows: Sequence[Row]
+    ) -> Mapping[int, Exception] | None:
+        """Do it in a transaction of its own, which is one statement.
+
+        Returns:
+            The index of each row with which it failed, and why; None: nothing was done.
+        """
+        ...
+
+    def settle(
+        self, connection: sqlite3.Connection, rows: Sequence[Row]
+    ) -> Mapping[int, Exception]:
+        """Do it within a transaction; return the index of each row with which it failed."""
+        ...
+
+
 @dataclass(slots=True)
 class Lane:
-    """The rows of one bulk update in a batch, and who waits for each."""
+    """The rows of one bulk change in a batch, and who waits for each."""
 
-    update: BulkUpdate
+    change: BulkChange
     rows: list[Row] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
     """What each row's version becomes."""
@@ -97,8 +117,8 @@ class Batch:
         "stamp",
     )
 
-    def __init__(self, updates: tuple[BulkUpdate, ...], opened_at: datetime) -> None:
-        self.lanes = tuple(Lane(update) for update in updates)
+    def __init__(self, changes: tuple[BulkChange, ...], opened_at: datetime) -> None:
+        self.lanes = tuple(Lane(change) for change in changes)
         self.jobs: list[Job[Any]] = []
         self.counted = 0
         """How many of its writes count as unacknowledged."""
@@ -130,7 +150,7 @@ class Batch:
         if self.jobs or len(busy_lanes) != 1:
             return False
         [lane] = busy_lanes
-        failures = lane.update.settle_alone(connection, lane.rows)
+        failures = lane.change.settle_alone(connection, lane.rows)
         if failures is None:
             return False
         lane.failures = failures
@@ -140,7 +160,7 @@ class Batch:
         connection.execute("BEGIN IMMEDIATE")
         for lane in self.lanes:
             if lane.rows:
-                lane.failures = lane.update.settle(connection, lane.rows)
+                lane.failures = lane.change.settle(connection, lane.rows)
         for job in self.jobs:
             job.run(connection)
         connection.execute("COMMIT")
@@ -176,7 +196,7 @@ class Writer:
     Args:
         path: The database; created if it does not exist.
         clock: For the stamps of changes.
-        updates: The bulk updates that callers use.
+        changes: The bulk changes that callers use.
         on_settled: Called after each batch with how many writes it had that count, and the
             seconds that it took; None: nobody wants to know.
     """
@@ -186,7 +206,7 @@ class Writer:
         path: Path,
         *,
         clock: Clock,
-        updates: tuple[BulkUpdate, ...],
+        changes: tuple[BulkChange, ...],
         on_settled: Callable[[int, float], None] | None = None,
     ) -> None:
         self._on_settled = on_settled
@@ -196,7 +216,7 @@ class Writer:
         """Since when (monotonic) a batch is being committed; None: none is."""
         self._path = path
         self._clock = clock
-        self._updates = updates
+        self._changes = changes
         self._connection: ThreadConnection | None = None
         self._queue: deque[Batch] = deque()
         self._idle: asyncio.Future[None] | None = None
@@ -224,10 +244,10 @@ class Writer:
             raise as_storage_error(error) or error from error
 
     def add_row(self, lane_index: int, row_head: Row, version: int) -> asyncio.Future[int]:
-        """Queue a row of the update of that index.
+        """Queue a row of the bulk change of that index.
 
         Args:
-            lane_index: Place of the update in `updates`.
+            lane_index: Place of the change in `changes`.
             row_head: The row but for its last value, the stamp, which is added here.
             version: What the row's version becomes.
 
@@ -297,7 +317,7 @@ class Writer:
     def _open_batch(self) -> Batch:
         if self._is_closing:
             raise StateError("the work state is closed")
-        batch = Batch(self._updates, self._clock.now())
+        batch = Batch(self._changes, self._clock.now())
         self._queue.append(batch)
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
