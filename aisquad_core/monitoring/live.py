@@ -43,6 +43,19 @@ class EngineNote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Writes:
+    """The queue of writes that wait for the disk, in numbers."""
+
+    pending: int
+    capacity: int
+    threshold: float
+    """Fraction of the capacity, 0 to 1, over which launches are refused or wait."""
+    launches_waiting: int
+    launches_refused: int
+    """Since the engine began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """The machine, and how much runs on it, in numbers alone."""
 
@@ -70,6 +83,8 @@ class Load:
     """0 (none) to 1."""
     running: int
     queued: int
+    writes: Writes | None = None
+    """None: no engine is asked, and only it knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +151,13 @@ class EngineLive:
                 throttle=engine.throttle,
                 running=engine.running,
                 queued=engine.queued,
+                writes=Writes(
+                    pending=engine.writes_pending,
+                    capacity=engine.writes_capacity,
+                    threshold=engine.writes_threshold,
+                    launches_waiting=engine.launches_waiting,
+                    launches_refused=engine.launches_refused,
+                ),
             ),
             engine=EngineNote(
                 pid=engine.pid,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from aisquad_core.monitoring.live import Load
+    from aisquad_core.monitoring.live import Load, Writes
     from aisquad_core.state.metrics.ended import EndedTotals
 
 _STATUSES = tuple(field.name for field in fields(StatusCounts))
@@ -115,12 +115,33 @@ def _load(load: Load) -> Iterator[Metric]:
     )
     for name, help_text, value in figures:
         yield GaugeMetricFamily(f"aisquad_{name}", help_text, value=value)
+    if load.writes is not None:
+        yield from _writes(load.writes)
     if load.engine_started_at is not None:
         yield GaugeMetricFamily(
             "aisquad_engine_start_time_seconds",
             "When the engine began, in seconds since 1970.",
             value=load.engine_started_at.timestamp(),
         )
+
+
+def _writes(writes: Writes) -> Iterator[Metric]:
+    for name, help_text, value in (
+        ("writes_pending", "Writes that wait for the disk.", writes.pending),
+        ("writes_capacity", "How many of them may wait.", writes.capacity),
+        (
+            "writes_threshold_ratio",
+            "Part of the capacity above which launches are refused or wait.",
+            writes.threshold,
+        ),
+        ("launches_waiting", "Launches that wait for room.", writes.launches_waiting),
+    ):
+        yield GaugeMetricFamily(f"aisquad_{name}", help_text, value=value)
+    yield CounterMetricFamily(
+        "aisquad_launches_refused",
+        "Launches that were refused for want of room since the engine began.",
+        value=writes.launches_refused,
+    )
 
 
 def _ended(totals: EndedTotals, *, has_names: bool) -> Iterator[Metric]:

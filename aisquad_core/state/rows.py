@@ -5,8 +5,9 @@ Times are ISO 8601 text in UTC of fixed width, so that their order as text is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from aisquad_core.api import ItemView
@@ -272,6 +273,26 @@ def inserted_row(item: WorkItem, created_at: str) -> Row:
         None if operation is None else encode_operation(operation),
         *_mutable_values(item),
     )
+
+
+_KEPT_SLOTS: tuple[MemberDescriptorType, ...] = tuple(
+    vars(WorkItem)[field.name]
+    for field in fields(WorkItem)
+    if field.name not in {"version", "updated_at"}
+)
+
+
+def restamp(item: WorkItem, version: int, updated_at: datetime) -> WorkItem:
+    """Return the item with another version and `updated_at`.
+
+    Slot by slot: `dataclasses.replace` takes twice as long, a quarter of what an update costs.
+    """
+    restamped = object.__new__(WorkItem)
+    for slot in _KEPT_SLOTS:
+        slot.__set__(restamped, slot.__get__(item))
+    object.__setattr__(restamped, "version", version)
+    object.__setattr__(restamped, "updated_at", updated_at)
+    return restamped
 
 
 def item_from_row(row: Sequence[Any]) -> WorkItem:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -37,6 +36,7 @@ from aisquad_core.state.rows import (
     RUN_UPDATE,
     inserted_row,
     item_update_row,
+    restamp,
     run_update_row,
     stamp,
     stamp_or_none,
@@ -167,7 +167,7 @@ class WorkState:
         """
         committed = self._writer.add_row(_ITEM_LANE, item_update_row(item), item.version + 1)
         updated_at = self._writer.newest_stamp
-        return replace(item, version=await committed, updated_at=updated_at)
+        return restamp(item, await committed, updated_at)
 
     async def get(self, key: ItemKey) -> WorkItem:
         """Return one committed item.

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
 import sqlite3
 import tempfile
 import time
@@ -20,7 +19,6 @@ from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 from aisquad_core.clock import SystemClock
@@ -31,7 +29,13 @@ from aisquad_core.load.resource_monitor import ResourceMonitor
 from aisquad_core.model import ConvoyStatus, RunUpdate, WorkItem, WorkStatus
 from aisquad_core.state.metrics import MetricsCollector, ResourceMetrics
 from aisquad_core.state.workstate import WorkState
-from tests.bench.measuring import StallMeter, peak_rss_mb, percentile, print_result
+from tests.bench.measuring import (
+    StallMeter,
+    compare_metrics,
+    peak_rss_mb,
+    percentile,
+    print_result,
+)
 from tests.bench.workstate import measure_one_transaction_each
 
 if TYPE_CHECKING:
@@ -72,7 +76,12 @@ class Tally:
     errors: int = 0
     stats_s: list[float] = field(default_factory=list)
     """How long the figures of 30 days took."""
+    took_s: float = 0.0
+    """From the first item to the end of the last."""
     cpu_s: float = 0.0
+    """Processor time of the process in that."""
+    loop_cpu_s: float = 0.0
+    """Of the loop's thread alone."""
 
 
 class Stack:
@@ -277,15 +286,16 @@ async def run(
             await exits.enter_async_context(stack.collector)
         begins_s = time.perf_counter() + WARM_UP_S
         tally = Tally(begins_s, begins_s + seconds)
-        before = resource.getrusage(resource.RUSAGE_SELF)
+        begun = time.perf_counter(), time.process_time(), time.thread_time()
         async with asyncio.TaskGroup() as tasks:
             for number in range(agents):
                 tasks.create_task(Agent(number, stack, tally).work())
             tasks.create_task(tick(stack, tally))
             if is_asking:
                 tasks.create_task(ask(stack, tally))
-        after = resource.getrusage(resource.RUSAGE_SELF)
-        tally.cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        tally.took_s = time.perf_counter() - begun[0]
+        tally.cpu_s = time.process_time() - begun[1]
+        tally.loop_cpu_s = time.thread_time() - begun[2]
     return tally
 
 
@@ -298,84 +308,45 @@ def count_lost(database: Path, tally: Tally) -> int:
     return sum(stored.get(item_id) != told for item_id, told in tally.versions.items())
 
 
-def figures(tally: Tally, seconds: float) -> dict[str, object]:
+def figures(tally: Tally, seconds: float) -> dict[str, float]:
     """Return what a run came to."""
-    latencies_s = sorted(tally.latencies_s)
-    stats_s = sorted(tally.stats_s)
-    asked: dict[str, object] = {}
-    if stats_s:
-        asked = {
-            "stats_asked": len(stats_s),
-            "stats_p50_ms": percentile(stats_s, 50) * 1_000,
-            "stats_p99_ms": percentile(stats_s, 99) * 1_000,
-        }
-    return {
+    latencies_s, stats_s = sorted(tally.latencies_s), sorted(tally.stats_s)
+    result = {
         "ops_per_s": len(latencies_s) / seconds,
         "p50_ms": percentile(latencies_s, 50) * 1_000,
         "p99_ms": percentile(latencies_s, 99) * 1_000,
         "p999_ms": percentile(latencies_s, 99.9) * 1_000,
-        "cpu_cores": tally.cpu_s / (seconds + WARM_UP_S),
-        "cpu_us_per_op": tally.cpu_s
-        / (len(latencies_s) or 1)
-        * 1e6
-        * seconds
-        / (seconds + WARM_UP_S),
+        "items": len(tally.versions),
+        "cpu_cores": tally.cpu_s / tally.took_s,
+        "cpu_s": tally.cpu_s,
+        "loop_cpu_s": tally.loop_cpu_s,
         "conflicts": tally.conflicts,
         "errors": tally.errors,
-        **asked,
     }
+    if stats_s:
+        result |= {
+            "stats_asked": len(stats_s),
+            "stats_p50_ms": percentile(stats_s, 50) * 1_000,
+            "stats_p99_ms": percentile(stats_s, 99) * 1_000,
+        }
+    return result
 
 
 def measure(
-    parent: Path, agents: int, seconds: float, *, has_metrics: bool, has_past: bool
-) -> dict[str, object]:
-    """Run the crowd once in a folder of its own and look at what it left."""
-    with tempfile.TemporaryDirectory(dir=parent) as name:
-        folder = Path(name)
-        if has_past:
-            asyncio.run(make_past(folder / "metrics.db", SystemClock()))
+    folder: Path, agents: int, seconds: float, *, has_metrics: bool, has_past: bool
+) -> dict[str, float]:
+    """Run the crowd once in an empty folder and look at what it left."""
+    if has_past:
+        asyncio.run(make_past(folder / "metrics.db", SystemClock()))
 
-        async def run_metered() -> tuple[Tally, float]:
-            async with StallMeter() as stalls:
-                tally = await run(
-                    folder, agents, seconds, has_metrics=has_metrics, is_asking=has_past
-                )
-            return tally, stalls.worst_ms
+    async def run_metered() -> tuple[Tally, float]:
+        async with StallMeter() as stalls:
+            tally = await run(folder, agents, seconds, has_metrics=has_metrics, is_asking=has_past)
+        return tally, stalls.worst_ms
 
-        tally, worst_stall_ms = asyncio.run(run_metered())
-        return {
-            **figures(tally, seconds),
-            "lost": count_lost(folder / "workstate.db", tally),
-            "items": len(tally.versions),
-            "worst_stall_ms": worst_stall_ms,
-        }
-
-
-def compare(parent: Path, agents: int, seconds: float, rounds: int) -> dict[str, object]:
-    """Run with and without metrics in turn; return what metrics cost, as medians of the rounds."""
-    throughput, cpu, latest = [], [], {}
-    for number in range(rounds):
-        pair = {}
-        for has_metrics in (True, False) if number % 2 else (False, True):
-            pair[has_metrics] = measure(
-                parent, agents, seconds, has_metrics=has_metrics, has_past=False
-            )
-        latest = pair[True]
-        throughput.append(_number(pair[True], "ops_per_s") / _number(pair[False], "ops_per_s"))
-        cpu.append(_number(pair[True], "cpu_us_per_op") / _number(pair[False], "cpu_us_per_op"))
-    return {
-        **latest,
-        "rounds": rounds,
-        "throughput_on_to_off": median(throughput),
-        "throughput_on_to_off_each": [round(value, 3) for value in sorted(throughput)],
-        "cpu_per_op_on_to_off": median(cpu),
-    }
-
-
-def _number(result: dict[str, object], key: str) -> float:
-    value = result[key]
-    assert isinstance(value, float)
-    return value
+    tally, worst_stall_ms = asyncio.run(run_metered())
+    lost = count_lost(folder / "workstate.db", tally)
+    return {**figures(tally, seconds), "lost": lost, "worst_stall_ms": worst_stall_ms}
 
 
 def main() -> None:
@@ -384,33 +355,33 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--metrics", choices=("on", "off", "both"), default="on")
-    parser.add_argument("--rounds", type=int, default=5, help="of both, with and without")
+    parser.add_argument("--turns", type=int, default=5, help="pairs of turns with `both`")
     parser.add_argument("--no-past", action="store_true", help="ask for no figures of 30 days")
     arguments = parser.parse_args()
     agents, seconds = arguments.agents, arguments.seconds
-    with tempfile.TemporaryDirectory(prefix="aisquad-bench-", dir=".") as name:
-        folder = Path(name)
-        if arguments.metrics == "both":
-            result = compare(folder, agents, seconds, arguments.rounds)
-        else:
-            is_on = arguments.metrics == "on"
-            result = measure(
-                folder,
-                agents,
-                seconds,
-                has_metrics=is_on,
-                has_past=is_on and not arguments.no_past,
-            )
+    name = f"agents --agents {agents} --metrics {arguments.metrics}"
+    if arguments.metrics == "both":
+
+        def measure_turn(folder: Path, has_metrics: bool) -> dict[str, float]:
+            turn = measure(folder, agents, seconds, has_metrics=has_metrics, has_past=False)
+            per_item = {name: turn[name] / turn["items"] for name in ("cpu_s", "loop_cpu_s")}
+            return {**turn, **per_item}
+
+        print_result(compare_metrics(name, measure_turn, turns=arguments.turns))
+        return
+    is_on = arguments.metrics == "on"
+    has_past = is_on and not arguments.no_past
+    with tempfile.TemporaryDirectory(prefix="aisquad-bench-", dir=".") as parent:
+        folder = Path(parent)
         each = asyncio.run(measure_one_transaction_each(folder, agents, min(seconds, 2.0)))
+        result = measure(folder, agents, seconds, has_metrics=is_on, has_past=has_past)
     print_result(
         {
-            "name": "agents",
-            "agents": agents,
-            "metrics": arguments.metrics,
+            "name": name,
             **result,
             "baseline": "one aiosqlite transaction for each update, and nothing else",
             "baseline_ops_per_s": each,
-            "ratio": _number(result, "ops_per_s") / each,
+            "ratio": result["ops_per_s"] / each,
             "rss_mb": peak_rss_mb(),
         }
     )

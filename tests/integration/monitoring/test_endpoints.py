@@ -137,6 +137,23 @@ async def test_prometheus_reads_it_in_base_units(monitoring: Monitoring, scene: 
     assert all(name.startswith("aisquad") for name in families)
 
 
+async def test_the_queue_of_writes_is_told(monitoring: Monitoring, scene: Scene) -> None:
+    scene.engine.set_backlog(912)
+    reply = await ask(monitoring.port, "/metrics")
+    samples = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(reply.body.decode())
+        for sample in family.samples
+    }
+    assert samples["aisquad_writes_pending"] == 912
+    assert samples["aisquad_writes_capacity"] == 1_000
+    assert samples["aisquad_writes_threshold_ratio"] == 0.8
+    assert samples["aisquad_launches_waiting"] == 0
+    assert samples["aisquad_launches_refused_total"] == 0
+    shape = (await ask(monitoring.port, "/metrics/system")).json
+    assert (shape["writes"]["pending"], shape["writes"]["capacity"]) == (912, 1_000)
+
+
 async def test_prometheus_may_ask_for_openmetrics(monitoring: Monitoring) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     reply = await ask(monitoring.port, "/metrics?name[]=x", headers=accept)
