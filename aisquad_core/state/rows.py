@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from aisquad_core.api import ItemView
@@ -28,6 +27,7 @@ from aisquad_core.state.operation_text import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import MemberDescriptorType
 
     from aisquad_core.model import RunUpdate
     from aisquad_core.state.bulk import Row, SQLValue

@@ -56,6 +56,14 @@ async def busy() -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
+async def crowded() -> AsyncIterator[Scene]:
+    """The same on a disk that does not keep up."""
+    async with busy() as scene:
+        scene.engine.set_backlog(912)
+        yield scene
+
+
+@asynccontextmanager
 async def failing() -> AsyncIterator[Scene]:
     """Most of it fails, and the engine itself is ill."""
     async with _engine() as scene:

@@ -138,6 +138,11 @@ async def test_engine_away(picture: SnapshotAssertion, size: tuple[int, int]) ->
     assert await draw(scenes.busy, size, is_lost=True) == picture
 
 
+@SIZES
+async def test_disk_behind(picture: SnapshotAssertion, size: tuple[int, int]) -> None:
+    assert await draw(scenes.crowded, size, sight="disk behind") == picture
+
+
 @pytest.mark.slow
 @TERMINALS
 @pytest.mark.parametrize("keys", [(), ("1", "x")], ids=["dashboard", "cancel"])
