@@ -168,12 +168,18 @@ def limited_to(per_minute: int, burst: int = 1) -> tuple[Scheduler, SetClock]:
     return Scheduler(RateLimiter(None, overrides=quotas, clock=clock), {}), clock
 
 
-def test_two_convoys_share_an_agents_tokens_evenly_whatever_else_they_start() -> None:
-    scheduler, clock = limited_to(60)
+def mixed_convoy() -> ConvoyState:
+    """Return a convoy of much shell work and some for the engineer."""
     mixed = make_convoy("mixed", {f"s{n}": () for n in range(1_000)})
     for number in range(50):
         added = Task(mixed, f"e{number}", position=2_000 + number, agent_id="engineer")
         mixed.tasks[added.item_id] = added
+    return mixed
+
+
+def test_two_convoys_share_an_agents_tokens_evenly_whatever_else_they_start() -> None:
+    scheduler, clock = limited_to(60)
+    mixed = mixed_convoy()
     only = make_convoy("only", {str(n): () for n in range(50)}, agent_id="engineer")
     add(scheduler, mixed, only)
     by_engineer: Counter[str] = Counter()
@@ -222,10 +228,7 @@ def test_no_convoy_gets_two_tokens_more_than_another_that_wants_them(
 
 def test_an_agents_places_are_shared_evenly_too() -> None:
     scheduler = Scheduler(Tokens(), {"engineer": 1})
-    mixed = make_convoy("mixed", {f"s{n}": () for n in range(100)})
-    for number in range(50):
-        added = Task(mixed, f"e{number}", position=2_000 + number, agent_id="engineer")
-        mixed.tasks[added.item_id] = added
+    mixed = mixed_convoy()
     only = make_convoy("only", {str(n): () for n in range(50)}, agent_id="engineer")
     add(scheduler, mixed, only)
     picked = [task for _ in range(100) if (task := run_one(scheduler)) is not None]
