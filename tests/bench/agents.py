@@ -3,15 +3,17 @@
 Run it by hand: `python tests/bench/agents.py --agents 200`. Each agent registers a work item,
 claims it (for a token of its own), changes it a few times, now and then against somebody else's
 change of the same version, completes it, records all that in the metrics, and takes the next.
-Every one of these is awaited until it is committed (`synchronous=FULL`). Meanwhile the machine is
-sampled each second, and the figures of 30 days are asked for ten times a second. At the end the
-database is read by itself: each item must stand where its agent was told that it does.
+Every one of these is awaited until it is committed (`synchronous=FULL`). With `--rate` the agents
+begin so many changes a second together, and what is late counts from when it was due. Meanwhile
+the machine is sampled each second, and the figures of 30 days are asked for ten times a second.
+At the end the database is read by itself: each item must stand where its agent was told.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import sqlite3
 import tempfile
 import time
@@ -69,7 +71,10 @@ class Tally:
 
     begins_s: float
     ends_s: float
+    done: int = 0
+    """Changes that were due and acknowledged between warm-up and end."""
     latencies_s: list[float] = field(default_factory=list)
+    """Of all that were due between them."""
     versions: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Item to the version and status that were acknowledged last."""
     conflicts: int = 0
@@ -101,7 +106,10 @@ class Stack:
 class Agent:
     """One of the crowd."""
 
-    def __init__(self, number: int, stack: Stack, tally: Tally) -> None:
+    def __init__(self, number: int, stack: Stack, tally: Tally, *, pause_s: float) -> None:
+        self._pause_s = pause_s
+        """Between two changes that it begins; 0: it begins one as soon as the last has ended."""
+        self._due_s = time.perf_counter() + random.random() * pause_s
         self._name = f"agent-{number:04}"
         self._stack = stack
         self._tally = tally
@@ -197,13 +205,27 @@ class Agent:
         self._note(changed)
 
     async def _timed(self, write: Callable[[], Awaitable[T]]) -> T:
-        begun_s = time.perf_counter()
+        begun_s = await self._until_due()
         async with self._stack.backpressure.acquire():
             result = await write()
         finished_s = time.perf_counter()
-        if begun_s >= self._tally.begins_s and finished_s <= self._tally.ends_s:
+        if self._tally.begins_s <= begun_s < self._tally.ends_s:
             self._tally.latencies_s.append(finished_s - begun_s)
+            self._tally.done += finished_s < self._tally.ends_s
         return result
+
+    async def _until_due(self) -> float:
+        """Wait for the time of the next change; return since when it counts as waited for.
+
+        A change that is late because the one before took long was due all the same.
+        """
+        now_s = time.perf_counter()
+        if not self._pause_s:
+            return now_s
+        due_s, self._due_s = self._due_s, self._due_s + self._pause_s
+        if due_s > now_s:
+            await asyncio.sleep(due_s - now_s)
+        return due_s
 
     def _note(self, item: WorkItem) -> None:
         self._tally.versions[item.id] = item.version, item.status.value
@@ -276,9 +298,15 @@ async def make_past(path: Path, clock: Clock) -> int:
 
 
 async def run(
-    folder: Path, agents: int, seconds: float, *, has_metrics: bool, is_asking: bool
+    folder: Path,
+    agents: int,
+    seconds: float,
+    *,
+    rate: float = 0,
+    has_metrics: bool,
+    is_asking: bool,
 ) -> Tally:
-    """Let the crowd work for so long; return what it was told."""
+    """Let the crowd work for so long, `rate` changes a second if given; return what it was told."""
     stack = Stack(folder, has_metrics=has_metrics, clock=SystemClock())
     async with AsyncExitStack() as exits:
         await exits.enter_async_context(stack.state)
@@ -289,7 +317,8 @@ async def run(
         begun = time.perf_counter(), time.process_time(), time.thread_time()
         async with asyncio.TaskGroup() as tasks:
             for number in range(agents):
-                tasks.create_task(Agent(number, stack, tally).work())
+                pause_s = agents / rate if rate else 0
+                tasks.create_task(Agent(number, stack, tally, pause_s=pause_s).work())
             tasks.create_task(tick(stack, tally))
             if is_asking:
                 tasks.create_task(ask(stack, tally))
@@ -312,7 +341,7 @@ def figures(tally: Tally, seconds: float) -> dict[str, float]:
     """Return what a run came to."""
     latencies_s, stats_s = sorted(tally.latencies_s), sorted(tally.stats_s)
     result = {
-        "ops_per_s": len(latencies_s) / seconds,
+        "ops_per_s": tally.done / seconds,
         "p50_ms": percentile(latencies_s, 50) * 1_000,
         "p99_ms": percentile(latencies_s, 99) * 1_000,
         "p999_ms": percentile(latencies_s, 99.9) * 1_000,
@@ -333,7 +362,13 @@ def figures(tally: Tally, seconds: float) -> dict[str, float]:
 
 
 def measure(
-    folder: Path, agents: int, seconds: float, *, has_metrics: bool, has_past: bool
+    folder: Path,
+    agents: int,
+    seconds: float,
+    *,
+    rate: float = 0,
+    has_metrics: bool,
+    has_past: bool,
 ) -> dict[str, float]:
     """Run the crowd once in an empty folder and look at what it left."""
     if has_past:
@@ -341,7 +376,9 @@ def measure(
 
     async def run_metered() -> tuple[Tally, float]:
         async with StallMeter() as stalls:
-            tally = await run(folder, agents, seconds, has_metrics=has_metrics, is_asking=has_past)
+            tally = await run(
+                folder, agents, seconds, rate=rate, has_metrics=has_metrics, is_asking=has_past
+            )
         return tally, stalls.worst_ms
 
     tally, worst_stall_ms = asyncio.run(run_metered())
@@ -354,12 +391,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0,
+        help="changes a second that all agents together begin; 0: as many as they can",
+    )
     parser.add_argument("--metrics", choices=("on", "off", "both"), default="on")
     parser.add_argument("--turns", type=int, default=5, help="pairs of turns with `both`")
     parser.add_argument("--no-past", action="store_true", help="ask for no figures of 30 days")
     arguments = parser.parse_args()
     agents, seconds = arguments.agents, arguments.seconds
     name = f"agents --agents {agents} --metrics {arguments.metrics}"
+    if arguments.rate:
+        name += f" --rate {arguments.rate:g}"
     if arguments.metrics == "both":
 
         def measure_turn(folder: Path, has_metrics: bool) -> dict[str, float]:
@@ -374,7 +419,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="aisquad-bench-", dir=".") as parent:
         folder = Path(parent)
         each = asyncio.run(measure_one_transaction_each(folder, agents, min(seconds, 2.0)))
-        result = measure(folder, agents, seconds, has_metrics=is_on, has_past=has_past)
+        result = measure(
+            folder,
+            agents,
+            seconds,
+            rate=arguments.rate,
+            has_metrics=is_on,
+            has_past=has_past,
+        )
     print_result(
         {
             "name": name,
