@@ -297,37 +297,6 @@ async def make_past(path: Path, clock: Clock) -> int:
     return found
 
 
-async def run(
-    folder: Path,
-    agents: int,
-    seconds: float,
-    *,
-    rate: float = 0,
-    has_metrics: bool,
-    is_asking: bool,
-) -> Tally:
-    """Let the crowd work for so long, `rate` changes a second if given; return what it was told."""
-    stack = Stack(folder, has_metrics=has_metrics, clock=SystemClock())
-    async with AsyncExitStack() as exits:
-        await exits.enter_async_context(stack.state)
-        if stack.collector is not None:
-            await exits.enter_async_context(stack.collector)
-        begins_s = time.perf_counter() + WARM_UP_S
-        tally = Tally(begins_s, begins_s + seconds)
-        begun = time.perf_counter(), time.process_time(), time.thread_time()
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(agents):
-                pause_s = agents / rate if rate else 0
-                tasks.create_task(Agent(number, stack, tally, pause_s=pause_s).work())
-            tasks.create_task(tick(stack, tally))
-            if is_asking:
-                tasks.create_task(ask(stack, tally))
-        tally.took_s = time.perf_counter() - begun[0]
-        tally.cpu_s = time.process_time() - begun[1]
-        tally.loop_cpu_s = time.thread_time() - begun[2]
-    return tally
-
-
 def count_lost(database: Path, tally: Tally) -> int:
     """Read the database by itself; return how many items are not as their agents were told."""
     uri = f"{database.absolute().as_uri()}?mode=ro"
@@ -361,29 +330,54 @@ def figures(tally: Tally, seconds: float) -> dict[str, float]:
     return result
 
 
-def measure(
-    folder: Path,
-    agents: int,
-    seconds: float,
-    *,
-    rate: float = 0,
-    has_metrics: bool,
-    has_past: bool,
-) -> dict[str, float]:
-    """Run the crowd once in an empty folder and look at what it left."""
-    if has_past:
-        asyncio.run(make_past(folder / "metrics.db", SystemClock()))
+@dataclass(frozen=True)
+class Crowd:
+    """Who works, and for how long."""
 
-    async def run_metered() -> tuple[Tally, float]:
+    agents: int
+    seconds: float
+    rate: float
+    """Changes a second that they begin together; 0: as many as they can."""
+
+    async def work(self, folder: Path, *, has_metrics: bool, is_asking: bool) -> Tally:
+        """Let them; return what they were told."""
+        stack = Stack(folder, has_metrics=has_metrics, clock=SystemClock())
+        pause_s = self.agents / self.rate if self.rate else 0
+        async with AsyncExitStack() as exits:
+            await exits.enter_async_context(stack.state)
+            if stack.collector is not None:
+                await exits.enter_async_context(stack.collector)
+            begins_s = time.perf_counter() + WARM_UP_S
+            tally = Tally(begins_s, begins_s + self.seconds)
+            begun = time.perf_counter(), time.process_time(), time.thread_time()
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(self.agents):
+                    tasks.create_task(Agent(number, stack, tally, pause_s=pause_s).work())
+                tasks.create_task(tick(stack, tally))
+                if is_asking:
+                    tasks.create_task(ask(stack, tally))
+            tally.took_s = time.perf_counter() - begun[0]
+            tally.cpu_s = time.process_time() - begun[1]
+            tally.loop_cpu_s = time.thread_time() - begun[2]
+        return tally
+
+    async def measure(
+        self, folder: Path, *, has_metrics: bool, has_past: bool = False
+    ) -> dict[str, float]:
+        """Let them work once in an empty folder and look at what they left."""
+        if has_past:
+            await make_past(folder / "metrics.db", SystemClock())
         async with StallMeter() as stalls:
-            tally = await run(
-                folder, agents, seconds, rate=rate, has_metrics=has_metrics, is_asking=has_past
-            )
-        return tally, stalls.worst_ms
+            tally = await self.work(folder, has_metrics=has_metrics, is_asking=has_past)
+        lost = await asyncio.to_thread(count_lost, folder / "workstate.db", tally)
+        result = figures(tally, self.seconds)
+        return {**result, "lost": lost, "worst_stall_ms": stalls.worst_ms}
 
-    tally, worst_stall_ms = asyncio.run(run_metered())
-    lost = count_lost(folder / "workstate.db", tally)
-    return {**figures(tally, seconds), "lost": lost, "worst_stall_ms": worst_stall_ms}
+    async def measure_an_item(self, folder: Path, *, has_metrics: bool) -> dict[str, float]:
+        """Return the same with the processor time of one item, since turns do not do as many."""
+        result = await self.measure(folder, has_metrics=has_metrics)
+        times = {name: result[name] / result["items"] for name in ("cpu_s", "loop_cpu_s")}
+        return {**result, **times}
 
 
 def main() -> None:
@@ -401,32 +395,21 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="pairs of turns with `both`")
     parser.add_argument("--no-past", action="store_true", help="ask for no figures of 30 days")
     arguments = parser.parse_args()
-    agents, seconds = arguments.agents, arguments.seconds
-    name = f"agents --agents {agents} --metrics {arguments.metrics}"
-    if arguments.rate:
-        name += f" --rate {arguments.rate:g}"
+    crowd = Crowd(arguments.agents, arguments.seconds, arguments.rate)
+    name = f"agents --agents {crowd.agents} --metrics {arguments.metrics}"
+    if crowd.rate:
+        name += f" --rate {crowd.rate:g}"
     if arguments.metrics == "both":
-
-        def measure_turn(folder: Path, has_metrics: bool) -> dict[str, float]:
-            turn = measure(folder, agents, seconds, has_metrics=has_metrics, has_past=False)
-            per_item = {name: turn[name] / turn["items"] for name in ("cpu_s", "loop_cpu_s")}
-            return {**turn, **per_item}
-
-        print_result(compare_metrics(name, measure_turn, turns=arguments.turns))
+        print_result(compare_metrics(name, crowd.measure_an_item, turns=arguments.turns))
         return
     is_on = arguments.metrics == "on"
     has_past = is_on and not arguments.no_past
     with tempfile.TemporaryDirectory(prefix="aisquad-bench-", dir=".") as parent:
         folder = Path(parent)
-        each = asyncio.run(measure_one_transaction_each(folder, agents, min(seconds, 2.0)))
-        result = measure(
-            folder,
-            agents,
-            seconds,
-            rate=arguments.rate,
-            has_metrics=is_on,
-            has_past=has_past,
+        each = asyncio.run(
+            measure_one_transaction_each(folder, crowd.agents, min(crowd.seconds, 2.0))
         )
+        result = asyncio.run(crowd.measure(folder, has_metrics=is_on, has_past=has_past))
     print_result(
         {
             "name": name,
