@@ -5,8 +5,8 @@ claims it (for a token of its own), changes it a few times, now and then against
 change of the same version, completes it, records all that in the metrics, and takes the next.
 Every one of these is awaited until it is committed (`synchronous=FULL`). With `--rate` the agents
 begin so many changes a second together, and what is late counts from when it was due. Meanwhile
-the machine is sampled each second, and the figures of 30 days are asked for ten times a second.
-At the end the database is read by itself: each item must stand where its agent was told.
+the machine is sampled each second, and `/metrics/stats` over 30 days is asked for ten times a
+second. At the end the database is read by itself: each item must stand where its agent was told.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import tempfile
 import time
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,6 +28,8 @@ from aisquad_core.load.backpressure import StorageBackpressure
 from aisquad_core.load.rate_limiter import Quota, RateLimiter
 from aisquad_core.load.resource_monitor import ResourceMonitor
 from aisquad_core.model import ConvoyStatus, RunUpdate, WorkItem, WorkStatus
+from aisquad_core.monitoring import Monitoring
+from aisquad_core.settings import Settings
 from aisquad_core.state.metrics import MetricsCollector, ResourceMetrics
 from aisquad_core.state.workstate import WorkState
 from tests.bench.measuring import (
@@ -38,7 +39,9 @@ from tests.bench.measuring import (
     percentile,
     print_result,
 )
+from tests.bench.metrics import MINUTES, fill
 from tests.bench.workstate import measure_one_transaction_each
+from tests.monitoring.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -61,8 +64,7 @@ ASK_EVERY_S = 0.1
 TICK_S = 1.0
 PAST_DAYS = 30
 PAST_A_DAY = 5_000
-PAST_CONVOY = 50
-"""Operations of each convoy of the past."""
+"""Operations."""
 
 
 @dataclass
@@ -248,53 +250,14 @@ async def tick(stack: Stack, tally: Tally) -> None:
         await stack.clock.sleep(TICK_S)
 
 
-async def ask(stack: Stack, tally: Tally) -> None:
+async def watch(stack: Stack, tally: Tally, port: int) -> None:
     """Ask for the figures of 30 days, as a dashboard that many look at."""
-    assert stack.collector is not None
     while (begun_s := time.perf_counter()) < tally.ends_s:
-        await stack.collector.get_convoy_stats(PAST_DAYS * 24 * 60)
+        reply = await ask(port, f"/metrics/stats?time_range={MINUTES}")
+        tally.errors += reply.status != 200
         if begun_s >= tally.begins_s:
             tally.stats_s.append(time.perf_counter() - begun_s)
         await stack.clock.sleep(ASK_EVERY_S)
-
-
-async def make_past(path: Path, clock: Clock) -> int:
-    """Fill the metrics with 30 days of operations; return how many there are."""
-    now = clock.now()
-    count = PAST_DAYS * PAST_A_DAY
-    async with MetricsCollector(path, clock=clock) as collector:
-        for number in range(count):
-            finished_at = now - timedelta(days=PAST_DAYS - 0.01) * (1 - number / count)
-            convoy_id, place = f"past-{number // PAST_CONVOY}", number % PAST_CONVOY
-            if place == 0:
-                collector.record_convoy_start(convoy_id, PAST_CONVOY, start_time=finished_at)
-            has_failed = number % 37 == 0
-            update = RunUpdate(
-                convoy_id=convoy_id,
-                item_id=f"op-{place}",
-                expected_version=1,
-                previous=WorkStatus.IN_PROGRESS,
-                status=WorkStatus.FAILED if has_failed else WorkStatus.COMPLETED,
-                exit_code=int(has_failed),
-                started_at=finished_at - timedelta(seconds=1 + number * 7919 % 600),
-                finished_at=finished_at,
-            )
-            collector.record_operation(f"agent-{number % 8}", update)
-            if place == PAST_CONVOY - 1:
-                collector.record_convoy_complete(
-                    convoy_id,
-                    ConvoyStatus.COMPLETED,
-                    completed=PAST_CONVOY,
-                    end_time=finished_at,
-                )
-            if number % 10_000 == 0:
-                await collector.flush()
-        await collector.flush()
-        stats = await collector.get_convoy_stats(PAST_DAYS * 24 * 60)
-    found = sum(stats.operations.values())
-    if found != count:
-        raise RuntimeError(f"{found} operations of {count} are in the metrics")
-    return found
 
 
 def count_lost(database: Path, tally: Tally) -> int:
@@ -339,14 +302,18 @@ class Crowd:
     rate: float
     """Changes a second that they begin together; 0: as many as they can."""
 
-    async def work(self, folder: Path, *, has_metrics: bool, is_asking: bool) -> Tally:
-        """Let them; return what they were told."""
+    async def work(self, folder: Path, *, has_metrics: bool, is_watched: bool) -> Tally:
+        """Let them, with a monitoring API on the same loop; return what they were told."""
         stack = Stack(folder, has_metrics=has_metrics, clock=SystemClock())
         pause_s = self.agents / self.rate if self.rate else 0
         async with AsyncExitStack() as exits:
             await exits.enter_async_context(stack.state)
             if stack.collector is not None:
                 await exits.enter_async_context(stack.collector)
+            monitoring: Monitoring | None = None
+            if is_watched:
+                settings = Settings(workstate_db=folder / "workstate.db")
+                monitoring = await exits.enter_async_context(Monitoring(settings, port=0))
             begins_s = time.perf_counter() + WARM_UP_S
             tally = Tally(begins_s, begins_s + self.seconds)
             begun = time.perf_counter(), time.process_time(), time.thread_time()
@@ -354,8 +321,8 @@ class Crowd:
                 for number in range(self.agents):
                     tasks.create_task(Agent(number, stack, tally, pause_s=pause_s).work())
                 tasks.create_task(tick(stack, tally))
-                if is_asking:
-                    tasks.create_task(ask(stack, tally))
+                if monitoring is not None:
+                    tasks.create_task(watch(stack, tally, monitoring.port))
             tally.took_s = time.perf_counter() - begun[0]
             tally.cpu_s = time.process_time() - begun[1]
             tally.loop_cpu_s = time.thread_time() - begun[2]
@@ -366,9 +333,9 @@ class Crowd:
     ) -> dict[str, float]:
         """Let them work once in an empty folder and look at what they left."""
         if has_past:
-            await make_past(folder / "metrics.db", SystemClock())
+            await fill(folder / "metrics.db", PAST_DAYS, PAST_A_DAY)
         async with StallMeter() as stalls:
-            tally = await self.work(folder, has_metrics=has_metrics, is_asking=has_past)
+            tally = await self.work(folder, has_metrics=has_metrics, is_watched=has_past)
         lost = await asyncio.to_thread(count_lost, folder / "workstate.db", tally)
         result = figures(tally, self.seconds)
         return {**result, "lost": lost, "worst_stall_ms": stalls.worst_ms}
