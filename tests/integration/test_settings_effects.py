@@ -7,6 +7,7 @@ missing.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -257,6 +258,17 @@ async def test_keep_runs_bytes_is_how_much_is_kept(tmp_path: Path, size: int, go
     async with running(tmp_path) as engine:
         await engine.wait([await launch(engine, tmp_path, "echo hello")])
     assert len((await plan_upkeep(set_to(tmp_path, keep_runs_bytes=size))).runs) == gone
+
+
+async def test_on_finish_is_run_when_a_convoy_ends(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    command = json.dumps(
+        ["sh", "-c", f'echo "$AISQUAD_EVENT" >"{told}.new"; mv "{told}.new" {told}']
+    )
+    async with running(tmp_path, on_finish=command) as engine:
+        await engine.wait([await launch(engine, tmp_path, "true")])
+        await until(engine, lambda: asyncio.to_thread(told.exists))
+    assert await asyncio.to_thread(told.read_text) == "ended\n"
 
 
 @pytest.mark.parametrize(("threshold", "is_refused"), [(0.5, True), (0.8, False)])
