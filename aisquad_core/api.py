@@ -690,10 +690,22 @@ class EngineAPI(ItemReader, Protocol):
         """
         ...
 
-    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
-        """Cancel items, or all of the convoy whose id is given; return when their trees are gone.
+    async def cancel(
+        self,
+        targets: Sequence[ItemKey] | str,
+        *,
+        is_kill: bool = False,
+        is_waiting: bool = True,
+    ) -> Outcome:
+        """Cancel items, or all of the convoy whose id is given.
 
-        With `is_kill` there is no grace.
+        Once the wish is durable it is carried out, whether the caller waits for it or not.
+
+        Args:
+            targets: Items, or a convoy's id.
+            is_kill: Whether there is no grace.
+            is_waiting: Whether to return when their trees are gone; else once the wish is durable,
+                with the items that it concerns.
         """
         ...
 
@@ -728,7 +740,8 @@ class EngineAPI(ItemReader, Protocol):
         """Return the convoys when all (or one) of them have ended.
 
         Raises:
-            TimeoutError: They had not ended after `timeout_s`.
+            TimeoutError: They had not ended after `timeout_s`, in which an engine that has just
+                begun also reads what earlier ones left.
         """
         ...
 

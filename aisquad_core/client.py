@@ -218,12 +218,20 @@ class SocketEngine:
         convoy_id: str = await self._ask("launch", request)
         return convoy_id
 
-    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
+    async def cancel(
+        self,
+        targets: Sequence[ItemKey] | str,
+        *,
+        is_kill: bool = False,
+        is_waiting: bool = True,
+    ) -> Outcome:
         """Cancel items, or all of a convoy."""
-        if isinstance(targets, str):
-            request = wire.CancelRequest(keys=None, convoy_id=targets, is_kill=is_kill)
-        else:
-            request = wire.CancelRequest(keys=tuple(targets), convoy_id=None, is_kill=is_kill)
+        request = wire.CancelRequest(
+            keys=None if isinstance(targets, str) else tuple(targets),
+            convoy_id=targets if isinstance(targets, str) else None,
+            is_kill=is_kill,
+            is_waiting=is_waiting,
+        )
         outcome: Outcome = await self._ask("cancel", request)
         return outcome
 

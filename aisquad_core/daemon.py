@@ -193,7 +193,9 @@ class _Connection:
                 r.source, env=r.env or {}, cwd=r.cwd, is_patient=r.is_patient
             ),
             "cancel": lambda r: engine.cancel(
-                r.keys if r.convoy_id is None else r.convoy_id, is_kill=r.is_kill
+                r.keys if r.convoy_id is None else r.convoy_id,
+                is_kill=r.is_kill,
+                is_waiting=r.is_waiting,
             ),
             "retry": lambda r: engine.retry(r.keys, env=r.env),
             "pause": engine.pause,

@@ -21,7 +21,13 @@ from aisquad_core.api import (
     StopMode,
 )
 from aisquad_core.clock import SystemClock
-from aisquad_core.errors import EngineStoppedError, PoolError, StateError, StorageError
+from aisquad_core.errors import (
+    AISquadError,
+    EngineStoppedError,
+    PoolError,
+    StateError,
+    StorageError,
+)
 from aisquad_core.events import EventHub
 from aisquad_core.execution.admission import Admission
 from aisquad_core.execution.commands import Commands
@@ -247,6 +253,8 @@ class Engine:
         self._exits = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
         self._background: list[asyncio.Task[None]] = []
+        self._cancels: set[asyncio.Task[Outcome | AISquadError]] = set()
+        """Cancels that are being carried out; what is left of them the next engine does."""
         self._phase: Phase = "recovering"
         self._stopped: asyncio.Event | None = None
         self._hastened = asyncio.Event()
@@ -297,7 +305,7 @@ class Engine:
         try:
             await self.stop(StopMode.INTERRUPT)
         finally:
-            for task in self._background:
+            for task in (*self._background, *self._cancels):
                 task.cancel()
             await self._tasks.__aexit__(None, None, None)
             await self._exits.aclose()
@@ -613,10 +621,45 @@ class Engine:
             record, operations, env=env, calls=calls, is_patient=is_patient
         )
 
-    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
+    async def cancel(
+        self,
+        targets: Sequence[ItemKey] | str,
+        *,
+        is_kill: bool = False,
+        is_waiting: bool = True,
+    ) -> Outcome:
         """Cancel items or a whole convoy; see `EngineAPI.cancel`."""
         await self._until_loaded()
-        return await self._commands.cancel(targets, grace_s=0.0 if is_kill else None)
+        begun: asyncio.Future[Outcome | AISquadError] = asyncio.get_running_loop().create_future()
+        # A task of the engine's: who asked and goes away meanwhile does not take it along.
+        cancelling = self._tasks.create_task(
+            self._cancel(targets, grace_s=0.0 if is_kill else None, begun=begun)
+        )
+        self._cancels.add(cancelling)
+        cancelling.add_done_callback(self._cancels.discard)
+        awaited = [cancelling] if is_waiting else [cancelling, begun]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if cancelling.cancelled():
+            raise EngineStoppedError("the engine has stopped; the next one finishes the cancel")
+        outcome = (cancelling if cancelling.done() else begun).result()
+        if isinstance(outcome, AISquadError):
+            raise outcome
+        return outcome
+
+    async def _cancel(
+        self,
+        targets: Sequence[ItemKey] | str,
+        *,
+        grace_s: float | None,
+        begun: asyncio.Future[Outcome | AISquadError],
+    ) -> Outcome | AISquadError:
+        """Carry out a cancel; tell `begun` once it is durable, return why there is none to be."""
+        try:
+            cancel = await self._commands.cancel(targets, grace_s=grace_s)
+        except AISquadError as error:
+            return error
+        begun.set_result(cancel.begun)
+        return await cancel.finish()
 
     async def retry(
         self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
@@ -651,7 +694,16 @@ class Engine:
         self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
     ) -> tuple[ConvoyView, ...]:
         """Return the convoys when all (or one) of them have ended; see `EngineAPI.wait`."""
-        await self._until_loaded()
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._until_loaded()
+        except TimeoutError as late:
+            names = ", ".join(convoy_ids)
+            raise TimeoutError(f"not even loaded after {timeout_s:g} s: {names}") from late
+        if timeout_s is not None:
+            timeout_s = max(0.0, timeout_s - (loop.time() - begun_s))
         return await self._commands.wait(convoy_ids, is_any=is_any, timeout_s=timeout_s)
 
     async def _until_loaded(self) -> None:

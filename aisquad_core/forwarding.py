@@ -130,9 +130,17 @@ class ForwardingEngine(ABC):
             lambda api: api.launch(source, env=env, cwd=cwd, is_patient=is_patient)
         )
 
-    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
+    async def cancel(
+        self,
+        targets: Sequence[ItemKey] | str,
+        *,
+        is_kill: bool = False,
+        is_waiting: bool = True,
+    ) -> Outcome:
         """Cancel items, or all of a convoy."""
-        return await self.call(lambda api: api.cancel(targets, is_kill=is_kill))
+        return await self.call(
+            lambda api: api.cancel(targets, is_kill=is_kill, is_waiting=is_waiting)
+        )
 
     async def retry(
         self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None

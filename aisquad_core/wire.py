@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from aisquad_core.api import Event
     from aisquad_core.spec.source import ConvoySource
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Grows by one with each change that the other side would not understand."""
 MAX_FRAME_BYTES = 96 << 20
 """A convoy file of 10 MB whose every byte is escaped, with room for the environment."""
@@ -152,6 +152,7 @@ class CancelRequest(msgspec.Struct, frozen=True):
     keys: tuple[ItemKey, ...] | None
     convoy_id: str | None
     is_kill: bool
+    is_waiting: bool
 
 
 class RetryRequest(msgspec.Struct, frozen=True):

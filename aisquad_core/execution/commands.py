@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aisquad_core.execution.picture import Picture
     from aisquad_core.execution.recovery import Recovery
     from aisquad_core.execution.scheduler import ConvoyState, Scheduler
-    from aisquad_core.execution.steering import Steering
+    from aisquad_core.execution.steering import Cancel, Steering
     from aisquad_core.model import ItemKey, Operation, WorkItem
     from aisquad_core.settings import AgentProfile
     from aisquad_core.spec import ConvoyPlan, ConvoySource
@@ -130,15 +130,15 @@ class Commands:
             cwd=cwd,
         )
 
-    async def cancel(self, targets: Sequence[ItemKey] | str, *, grace_s: float | None) -> Outcome:
-        """Cancel items, or the whole convoy whose id is given."""
+    async def cancel(self, targets: Sequence[ItemKey] | str, *, grace_s: float | None) -> Cancel:
+        """Begin to cancel items, or the whole convoy whose id is given."""
         if isinstance(targets, str):
             convoy = await self._find(targets)
             if convoy is None:
-                return Outcome(changed=(), refused={targets: "it has ended"})
+                refused = {targets: "it has ended"}
+                return await self._steering.cancel_items((), refused=refused)
             return await self._steering.cancel_convoy(convoy, grace_s=grace_s)
-        tasks = []
-        refused = {}
+        tasks, refused = [], {}
         for key in targets:
             task = self._scheduler.get(key)
             if task is not None:
@@ -146,8 +146,7 @@ class Commands:
             else:
                 item = await self._reader.item(key)
                 refused[str(key)] = f"it is {item.status.word}"
-        outcome = await self._steering.cancel_items(tasks, grace_s=grace_s)
-        return replace(outcome, refused={**outcome.refused, **refused})
+        return await self._steering.cancel_items(tasks, grace_s=grace_s, refused=refused)
 
     async def retry(self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None) -> Outcome:
         """Put ended items back, and what was skipped because of them."""

@@ -144,6 +144,7 @@ class ConvoyExecutor:
         if run.request is not None and run.request.reason is StopReason.CANCEL:
             reason = StopReason.CANCEL
         run.request = StopRequest(reason, self.grace_s if grace_s is None else grace_s, error)
+        run.noted.clear()
         if run.inbox is not None:
             run.inbox.put_nowait(run.request)
         elif run.is_calling and run.body is not None:
@@ -224,6 +225,7 @@ class ConvoyExecutor:
         finally:
             task.is_live = False
             del self.runs[task]
+            run.noted.set()
             run.settled.set()
         if task.status.is_final:
             await self._ledger.follow_up(task)
@@ -275,6 +277,8 @@ class ConvoyExecutor:
                 continue
             await self._ledger.commit(run.task, self._running(run, stopping=message.reason))
             run.is_signalled = True
+            if inbox.empty():
+                run.noted.set()
             stop = self._tasks.create_task(self._runner.stop(run.ref, grace_s=message.grace_s))
             self._stops.add(stop)
             stop.add_done_callback(self._stops.discard)

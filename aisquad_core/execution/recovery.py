@@ -102,7 +102,7 @@ class Recovery:
     async def reconcile(self, convoy: ConvoyState) -> None:
         """Finish what a crash left half done between two commits."""
         if convoy.record.stopping is StopReason.CANCEL:
-            await self._steering.cancel_convoy(convoy)
+            await (await self._steering.cancel_convoy(convoy)).finish()
             return
         for task in list(convoy.tasks.values()):
             if task.status.is_final and task.status is not WorkStatus.COMPLETED:

@@ -31,6 +31,7 @@ class Run:
         "inbox",
         "is_calling",
         "is_signalled",
+        "noted",
         "operation",
         "request",
         "settled",
@@ -50,6 +51,8 @@ class Run:
         self.body: asyncio.Task[None] | None = None
         self.is_calling = False
         self.is_signalled = False
+        self.noted = asyncio.Event()
+        """Set while the newest request is durable, or no longer needed: the run has ended."""
         self.settled = asyncio.Event()
 
     @property

@@ -6,7 +6,8 @@ Every wish is durable before it has an effect, so that the next engine can finis
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from aisquad_core.api import Outcome
@@ -21,7 +22,7 @@ from aisquad_core.model import (
 from aisquad_core.state.operation_text import encode_operation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     from aisquad_core.clock import Clock
     from aisquad_core.execution.executor import ConvoyExecutor
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
     from aisquad_core.execution.run import Run
     from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task
     from aisquad_core.model import WorkItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """A cancel that is durable: if this engine does not carry it out, the next one does."""
+
+    begun: Outcome
+    """What it concerns, and what it came too late for."""
+    finish: Callable[[], Coroutine[object, object, Outcome]]
+    """Carries it out; says what became of it when nothing of that runs any more."""
 
 
 class Steering:
@@ -67,29 +78,57 @@ class Steering:
             )
         self._ledger.startable.set()
 
-    async def cancel_convoy(self, convoy: ConvoyState, *, grace_s: float | None = None) -> Outcome:
-        """Cancel everything of a convoy that has not ended; return when its trees are gone."""
+    async def cancel_convoy(self, convoy: ConvoyState, *, grace_s: float | None = None) -> Cancel:
+        """Begin to cancel everything of a convoy that has not ended."""
         convoy.is_closing = True
         await self._ledger.update_convoy(
             convoy, replace(convoy.record, stopping=StopReason.CANCEL, reason="cancelled")
         )
         concerned = [task for task in convoy.tasks.values() if not task.status.is_final]
-        runs = [self._executor.runs[task] for task in concerned if task.is_live]
-        await self._end(runs, StopReason.CANCEL, grace_s=grace_s)
-        await self._ledger.clear_queue(convoy, WorkStatus.CANCELLED, "convoy cancelled")
-        await self._ledger.finish_if_done(convoy)
-        return _outcome(concerned)
 
-    async def cancel_items(self, tasks: Sequence[Task], *, grace_s: float | None = None) -> Outcome:
-        """Cancel single items; what needs them is skipped."""
-        open_tasks = [task for task in tasks if not task.status.is_final]
-        runs = [self._executor.runs[task] for task in open_tasks if task.is_live]
-        await self._end(runs, StopReason.CANCEL, grace_s=grace_s)
-        for task in open_tasks:
-            if not task.status.is_final and not task.is_live:
-                await self._ledger.move([task], WorkStatus.CANCELLED, "cancelled by hand")
+        async def finish() -> Outcome:
+            runs = [self._executor.runs[task] for task in concerned if task.is_live]
+            await self._end(runs, StopReason.CANCEL, grace_s=grace_s)
+            await self._ledger.clear_queue(convoy, WorkStatus.CANCELLED, "convoy cancelled")
+            await self._ledger.finish_if_done(convoy)
+            return _outcome(concerned, {})
+
+        return Cancel(begun=_outcome(concerned, {}, is_open_changed=True), finish=finish)
+
+    async def cancel_items(
+        self, tasks: Sequence[Task], *, refused: Mapping[str, str], grace_s: float | None = None
+    ) -> Cancel:
+        """Begin to cancel single items; what needs them is skipped.
+
+        Args:
+            tasks: Those in memory.
+            refused: What else was to be cancelled, with the reason why it cannot be.
+            grace_s: Seconds before what runs is killed; None: as the settings say.
+        """
+        concerned = [task for task in tasks if not task.status.is_final]
+        runs = [self._executor.runs[task] for task in concerned if task.is_live]
+        for run in runs:
+            self._executor.request_stop(run, StopReason.CANCEL, grace_s=grace_s)
+        await self._cancel_queued(concerned)
+        for run in runs:
+            await run.noted.wait()
+
+        async def finish() -> Outcome:
+            for run in runs:
+                await run.settled.wait()
+            await self._cancel_queued(concerned)  # what was stopped before it began
+            return _outcome(tasks, refused)
+
+        return Cancel(begun=_outcome(tasks, refused, is_open_changed=True), finish=finish)
+
+    async def _cancel_queued(self, tasks: Sequence[Task]) -> None:
+        """Cancel what waits of single items, before a slot that comes free lets it start."""
+        queued = [task for task in tasks if not task.status.is_final and not task.is_live]
+        for _, of_convoy in groupby(queued, key=lambda task: id(task.convoy)):
+            await self._ledger.move([*of_convoy], WorkStatus.CANCELLED, "cancelled by hand")
+        for task in queued:
+            if task.status.is_final:
                 await self._ledger.follow_up(task)
-        return _outcome(tasks)
 
     async def interrupt(self, runs: Iterable[Run], *, grace_s: float | None = None) -> None:
         """End runs whose engine leaves; their items go back to the queue, same attempt."""
@@ -205,13 +244,22 @@ def _by_wanted_status(tasks: Iterable[Task]) -> dict[WorkStatus, list[Task]]:
     return wanted
 
 
-def _outcome(tasks: Iterable[Task]) -> Outcome:
-    """Say which tasks a cancel has ended, and how those ended that it came too late for."""
+def _outcome(
+    tasks: Iterable[Task], refused: Mapping[str, str], *, is_open_changed: bool = False
+) -> Outcome:
+    """Say which tasks a cancel has ended, and how those ended that it came too late for.
+
+    Args:
+        tasks: What it concerned.
+        refused: What it did not concern, with the reason.
+        is_open_changed: Whether what has not ended yet counts as ended by it.
+    """
     changed: list[ItemKey] = []
-    refused: dict[str, str] = {}
+    late: dict[str, str] = {}
     for task in tasks:
-        if task.status is WorkStatus.CANCELLED:
+        is_to_end = is_open_changed and not task.status.is_final
+        if is_to_end or task.status is WorkStatus.CANCELLED:
             changed.append(task.key)
         else:
-            refused[str(task.key)] = f"it is {task.status.word}"
-    return Outcome(changed=tuple(changed), refused=refused)
+            late[str(task.key)] = f"it is {task.status.word}"
+    return Outcome(changed=tuple(changed), refused={**late, **refused})

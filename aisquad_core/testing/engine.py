@@ -315,8 +315,14 @@ class FakeEngine:
                 cwd=cwd,
             )
 
-    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
-        """Cancel items, or all of a convoy."""
+    async def cancel(
+        self,
+        targets: Sequence[ItemKey] | str,
+        *,
+        is_kill: bool = False,
+        is_waiting: bool = True,
+    ) -> Outcome:
+        """Cancel items, or all of a convoy; nothing pretended takes time to end."""
         self._check_running()
         if isinstance(targets, str):
             convoy = self._work.convoy(targets)
@@ -327,17 +333,12 @@ class FakeEngine:
         else:
             ending = [self._work.item(key) for key in targets]
             reason = "cancelled by hand"
-        changed: list[ItemKey] = []
-        refused: dict[str, str] = {}
-        for item in ending:
-            key = ItemKey(item.view.convoy_id, item.view.id)
-            if item.view.status.is_final:
-                refused[str(key)] = f"it is {item.view.status.word}"
-                continue
-            changed.append(key)
-            self._work.cancel(item, reason)
+        late = [item for item in ending if item.view.status.is_final]
+        open_items = [item for item in ending if not item.view.status.is_final]
+        refused = {str(item.key): f"it is {item.view.status.word}" for item in late}
+        self._work.cancel(open_items, reason)
         self._work.pump()
-        return Outcome(changed=tuple(changed), refused=refused)
+        return Outcome(changed=tuple(item.key for item in open_items), refused=refused)
 
     async def retry(
         self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None

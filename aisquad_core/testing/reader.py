@@ -47,7 +47,7 @@ class FakeReader:
         """Return one window of the items."""
         fitting = self._sorted(filter, sort, is_reversed=is_reversed)
         if after is not None:
-            places = {str(_key(item)): n for n, item in enumerate(fitting)}
+            places = {str(item.key): n for n, item in enumerate(fitting)}
             if after not in places:
                 raise InputError(f"{after!r} is not the key of a next page")
             offset += places[after] + 1
@@ -56,14 +56,14 @@ class FakeReader:
         return ItemPage(
             items=tuple([self._view(item, has_last_line=has_last_lines) for item in page]),
             total=len(fitting) if is_counted else None,
-            next_after=None if is_last else str(_key(page[-1])),
+            next_after=None if is_last else str(page[-1].key),
         )
 
     def offset_of(
         self, filter: ItemFilter, key: ItemKey, *, sort: ItemSort, is_reversed: bool
     ) -> int | None:
         """Return how many items stand before this one."""
-        keys = [_key(item) for item in self._sorted(filter, sort, is_reversed=is_reversed)]
+        keys = [item.key for item in self._sorted(filter, sort, is_reversed=is_reversed)]
         return keys.index(key) if key in keys else None
 
     def item(self, key: ItemKey) -> ItemDetail:
@@ -135,10 +135,6 @@ class FakeReader:
         output = item.output.get(view.attempt, b"").decode("utf-8", "replace")
         lines = (one_line(line) for line in reversed(output.splitlines()))
         return replace(view, last_line=next((line for line in lines if line), None))
-
-
-def _key(item: FakeItem) -> ItemKey:
-    return ItemKey(item.view.convoy_id, item.view.id)
 
 
 def _related(items: Iterable[FakeItem]) -> tuple[RelatedItem, ...]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aisquad_core.api import ItemField, ItemSort, ItemView, StatusCounts
-from aisquad_core.model import FAILURE_STATUSES, WorkStatus
+from aisquad_core.model import FAILURE_STATUSES, ItemKey, WorkStatus
 from aisquad_core.state import pattern
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class FakeItem:
     """Pretends to be its process while it runs."""
     script: ScriptedItem | None = None
     """Where a test has put it, until it changes."""
+
+    @property
+    def key(self) -> ItemKey:
+        """The item's name."""
+        return ItemKey(self.view.convoy_id, self.view.id)
 
     @property
     def is_held(self) -> bool:

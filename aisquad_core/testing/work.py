@@ -23,7 +23,7 @@ from aisquad_core.testing.records import count
 from aisquad_core.testing.script import ScriptedOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aisquad_core.api import ItemView, StatusCounts
     from aisquad_core.events import EventHub
@@ -154,11 +154,17 @@ class FakeWork:
                 return
             self._start(min(ready, key=lambda entry: entry[:2])[2])
 
-    def cancel(self, item: FakeItem, reason: str) -> None:
-        """End an item that has not ended as cancelled."""
-        if item.body is not None:
-            item.body.cancel()
-        self._end(item, replace(item.view, status=WorkStatus.CANCELLED, reason=reason))
+    def cancel(self, items: Sequence[FakeItem], reason: str) -> None:
+        """End items that have not ended as cancelled, and only then look at what needs them."""
+        now = self._clock.now()
+        for item in items:
+            if item.body is not None:
+                item.body.cancel()
+                item.body = None
+            ended = replace(item.view, reason=reason, finished_at=now)
+            self._change(item, replace(ended, status=WorkStatus.CANCELLED))
+        for item in items:
+            self._follow_up(item)
 
     def retry(self, item: FakeItem) -> None:
         """Put an ended item back, attempt + 1."""
@@ -241,10 +247,14 @@ class FakeWork:
         self.pump()
 
     def _end(self, item: FakeItem, view: ItemView) -> None:
-        """Give an item its final status, and deal with what that means for its convoy."""
+        """Give an item its final status, with all that follows from it."""
         item.body = None
         self._change(item, replace(view, finished_at=self._clock.now()))
-        convoy, status = item.convoy, view.status
+        self._follow_up(item)
+
+    def _follow_up(self, item: FakeItem) -> None:
+        """Deal with what an item's final status means for its convoy."""
+        convoy, view, status = item.convoy, item.view, item.view.status
         if status is WorkStatus.COMPLETED:
             for other in convoy.with_status(WorkStatus.BLOCKED):
                 if not convoy.open_needs(other):

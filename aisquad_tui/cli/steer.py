@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from aisquad_core.api import ConvoyView, EngineAPI, ItemView, Outcome
     from aisquad_core.connect import WorkReader
+    from aisquad_core.model import ItemKey
     from aisquad_tui.cli.terminal import Terminal
 
 _OPEN = tuple(status for status in WorkStatus if not status.is_final)
@@ -38,6 +40,12 @@ def cancel(
     is_kill: Annotated[
         bool, typer.Option("--kill", help="Kill at once instead of asking to end first.")
     ] = False,
+    is_left: Annotated[
+        bool,
+        typer.Option(
+            "--no-wait", help="Return once it is sure to happen, not when nothing is left running."
+        ),
+    ] = False,
     is_sure: options.IsSure = False,
     is_dry: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be cancelled; change nothing.")
@@ -49,7 +57,8 @@ def cancel(
     """Cancel items, or all of a convoy, in the running engine.
 
     What runs is asked to end and killed after the grace period; it returns when nothing of it is
-    left. What needs a cancelled item is skipped. Without --status it takes all that has not ended.
+    left. Ctrl-C, or --no-wait, ends only the waiting. What needs a cancelled item is skipped.
+    Without --status it takes all that has not ended.
     """
     terminal = open_terminal(color=color)
     wanted = options.parse_statuses(statuses)
@@ -79,20 +88,24 @@ def cancel(
                 terminal.say("Nothing was changed.")
                 return Status.FAILED
             is_whole = not (names or wanted or agents)
-            outcomes = await _cancel(engine.api, chosen, is_whole=is_whole, is_kill=is_kill)
-        return _tell(outcomes, terminal, is_kill=is_kill, is_json=as_json)
+            call = partial(engine.api.cancel, is_kill=is_kill, is_waiting=not is_left)
+            outcomes = await _cancel(call, chosen, is_whole=is_whole)
+        done = ("being " if is_left else "") + ("killed" if is_kill else "cancelled")
+        return _tell(outcomes, terminal, done=done, is_json=as_json)
 
     conclude(cancel_items)
 
 
 async def _cancel(
-    api: EngineAPI, chosen: Sequence[ItemView], *, is_whole: bool, is_kill: bool
+    call: Callable[[Sequence[ItemKey] | str], Awaitable[Outcome]],
+    chosen: Sequence[ItemView],
+    *,
+    is_whole: bool,
 ) -> list[Outcome]:
     """Cancel convoys as such, so that nothing of them is left to start, or items alone."""
     if is_whole:
-        convoys = dict.fromkeys(item.convoy_id for item in chosen)
-        return [await api.cancel(convoy, is_kill=is_kill) for convoy in convoys]
-    return [await api.cancel([key_of(item) for item in chosen], is_kill=is_kill)]
+        return [await call(convoy) for convoy in dict.fromkeys(item.convoy_id for item in chosen)]
+    return [await call([key_of(item) for item in chosen])]
 
 
 def _is_confirmed(chosen: Sequence[ItemView], is_kill: bool, terminal: Terminal) -> bool:
@@ -103,7 +116,7 @@ def _is_confirmed(chosen: Sequence[ItemView], is_kill: bool, terminal: Terminal)
     return is_confirmed(question, item_lines(chosen), terminal)
 
 
-def _tell(outcomes: Sequence[Outcome], terminal: Terminal, *, is_kill: bool, is_json: bool) -> int:
+def _tell(outcomes: Sequence[Outcome], terminal: Terminal, *, done: str, is_json: bool) -> int:
     changed = [key for outcome in outcomes for key in outcome.changed]
     refused = {name: why for outcome in outcomes for name, why in outcome.refused.items()}
     if is_json:
@@ -117,7 +130,7 @@ def _tell(outcomes: Sequence[Outcome], terminal: Terminal, *, is_kill: bool, is_
     if not changed:
         raise InputError("nothing of that can be cancelled")
     if not is_json:
-        terminal.say(f"{plural(len(changed), 'item')} {'killed' if is_kill else 'cancelled'}")
+        terminal.say(f"{plural(len(changed), 'item')} {done}")
     return Status.OK
 
 
@@ -127,7 +140,10 @@ def pause(
     state: options.State = None,
     color: options.Color = ColorChoice.AUTO,
 ) -> None:
-    """Start nothing more of a convoy; what runs goes on."""
+    """Start nothing more of a convoy; what runs goes on.
+
+    It returns once that is on the disk, and waits for nothing that runs.
+    """
     terminal = open_terminal(color=color)
 
     async def pause_one(api: EngineAPI, view: ConvoyView) -> None:

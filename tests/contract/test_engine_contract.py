@@ -14,6 +14,7 @@ from aisquad_core.api import (
     ItemChanged,
     ItemFilter,
     ItemSort,
+    Outcome,
     Resized,
     Snapshot,
     StopMode,
@@ -419,6 +420,34 @@ async def test_cancelling_a_convoy_ends_all_of_it(world: World) -> None:
     assert set((await statuses(world, convoy)).values()) == {CANCELLED}
     again = await world.api.cancel(convoy)
     assert again.changed == ()
+
+
+async def test_cancelling_what_runs_and_what_waits_leaves_nothing_to_start(world: World) -> None:
+    await world.api.set_parallelism(1)
+    convoy = await world.launch(op("a", "sleep 60"), op("b", "sleep 60"), op("c", needs=["a"]))
+    await world.reached(convoy, "a", RUNNING)
+    keys = tuple(ItemKey(convoy, item_id) for item_id in "abc")
+    outcome = await world.during(world.api.cancel(keys, is_kill=True))
+    assert outcome == Outcome(changed=keys)
+    assert set((await statuses(world, convoy)).values()) == {CANCELLED}
+
+
+async def test_a_cancel_that_nobody_waits_for_says_what_it_concerns_and_happens(
+    world: World,
+) -> None:
+    convoy = await world.launch(op("a", "sleep 60"), op("b", needs=["a"]), op("c"))
+    await world.reached(convoy, "a", RUNNING)
+    await world.reached(convoy, "c", COMPLETED)
+    a, c = ItemKey(convoy, "a"), ItemKey(convoy, "c")
+    outcome = await world.api.cancel([a, c], is_waiting=False)
+    assert outcome == Outcome(changed=(a,), refused={str(c): "it is completed"})
+    await world.reached(convoy, "a", CANCELLED)
+
+    whole = await world.launch(op("a", "sleep 60"), op("b", needs=["a"]))
+    await world.reached(whole, "a", RUNNING)
+    outcome = await world.api.cancel(whole, is_kill=True, is_waiting=False)
+    assert outcome == Outcome(changed=(ItemKey(whole, "a"), ItemKey(whole, "b")))
+    assert (await world.ended(whole)).status is ConvoyStatus.CANCELLED
 
 
 # Pause and resume

@@ -134,6 +134,14 @@ def test_every_command_reaches_the_engine(folder: Folder) -> None:
         assert folder.run("cancel", "--convoy", "held", "--yes").returncode == 4
         assert folder.run("pause", "held").returncode == 2
 
+        stubborn = "trap '' TERM; echo {} >began; while :; do sleep 0.05; done"
+        deaf = folder.run("launch", "--each", stubborn, "1", "--name", "deaf").stdout.strip()
+        until((folder.path / "began").exists, "it runs")
+        left = folder.run("cancel", "--convoy", deaf, "--no-wait")
+        assert (left.returncode, left.stderr) == (0, "1 item being cancelled\n")
+        assert json.loads(folder.run("ls", "--json").stdout)[0]["reason"] == "cancelled"
+        assert folder.run("cancel", "--convoy", deaf, "--kill").returncode == 0
+
         mine = folder.run("run", "--each", "test {} != 2", "1", "2", "--name", "mine")
         assert (mine.returncode, "1 completed, 1 failed" in mine.stdout) == (1, True)
         assert "--resume" not in mine.stderr

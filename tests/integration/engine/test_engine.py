@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisquad_core.api import ItemChanged, ItemFilter, Resized, StopMode
+from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
 from aisquad_core.errors import EngineRunningError
-from aisquad_core.model import ConvoyStatus, ItemKey, Operation, WorkStatus
+from aisquad_core.execution.process import LocalRunner
+from aisquad_core.execution.runner import Contest, Finding
+from aisquad_core.model import ConvoyStatus, ItemKey, Operation, StopReason, WorkStatus
 from aisquad_core.settings import load_settings
 from aisquad_core.spec import SpecFormat, SpecSource
+from aisquad_core.state.reader import Reader
 from aisquad_core.testing import FakeSampler
 from aisquad_core.trust import trust
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisquad_core.api import ItemView
+    from aisquad_core.execution.runner import StartRef
 
 ENOUGH_S = 15
 
@@ -426,3 +431,77 @@ async def test_a_cancel_that_was_under_way_is_finished_by_the_next_engine(tmp_pa
         ended = await items(engine, convoy_id)
     assert view.status is ConvoyStatus.CANCELLED
     assert {item.status for item in ended.values()} == {WorkStatus.CANCELLED}
+
+
+async def test_a_cancel_without_waiting_is_durable_when_it_returns(tmp_path: Path) -> None:
+    stubborn = 'trap "" TERM; touch on-$AISQUAD_ITEM; while :; do sleep 0.1; done'
+    async with running(tmp_path, grace_seconds=60) as engine:
+        convoy_id = await launch(
+            engine, tmp_path, {"id": "one", "run": stubborn}, {"id": "two", "run": stubborn}
+        )
+
+        async def run() -> bool:
+            return all((tmp_path / f"on-{each}").exists() for each in ("one", "two"))
+
+        await until(engine, run)
+        one = ItemKey(convoy_id, "one")
+        outcome = await engine.cancel([one], is_waiting=False)
+        assert outcome.changed == (one,)
+        async with Reader.open(tmp_path / "state" / "workstate.db") as reader:
+            item = await reader.item(one)
+        assert (item.status, item.stopping) == (WorkStatus.IN_PROGRESS, StopReason.CANCEL)
+        await engine.cancel([one, ItemKey(convoy_id, "two")], is_kill=True)
+
+
+async def test_a_cancel_goes_on_without_whoever_waited_for_it(tmp_path: Path) -> None:
+    stubborn = 'trap "" TERM; touch on; while :; do sleep 0.1; done'
+    async with running(tmp_path, grace_seconds=0.5) as engine:
+        convoy_id = await launch(
+            engine,
+            tmp_path,
+            {"id": "op", "run": stubborn},
+            {"id": "next", "run": "true", "needs": ["op"]},
+        )
+
+        async def runs() -> bool:
+            return (tmp_path / "on").exists()
+
+        async def is_cancelling() -> bool:
+            return (await engine.snapshot()).convoys[0].reason == "cancelled"
+
+        await until(engine, runs)
+        async with asyncio.TaskGroup() as tasks:
+            cancelling = tasks.create_task(engine.cancel(convoy_id))
+            await until(engine, is_cancelling)
+            cancelling.cancel()
+        (view,) = await engine.wait([convoy_id])
+        assert view.status is ConvoyStatus.CANCELLED
+        assert {item.status for item in (await items(engine, convoy_id)).values()} == {
+            WorkStatus.CANCELLED
+        }
+
+
+class Undecided(LocalRunner):
+    """Cannot tell what became of any start."""
+
+    async def contest(self, ref: StartRef, *, boot_id: str | None) -> Contest:
+        return Contest(finding=Finding.UNKNOWN, reason="the disk does not answer")
+
+
+async def test_a_wait_counts_the_time_in_which_earlier_work_is_read(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        convoy_id = await launch(engine, tmp_path, {"id": "a", "run": "touch on; sleep 60"})
+
+        async def runs() -> bool:
+            return (tmp_path / "on").exists()
+
+        await until(engine, runs)
+        await engine.stop(StopMode.DETACH)
+    settings = load_settings(cwd=tmp_path, environ={}, flags={}, state_dir=tmp_path / "state")
+    runner = Undecided(settings.state_dir / "runs", clock=SystemClock())
+    async with asyncio.timeout(ENOUGH_S), Engine(settings, runner=runner) as engine:
+        with pytest.raises(TimeoutError, match=rf"not even loaded after 0\.05 s: {convoy_id}"):
+            await engine.wait([convoy_id], timeout_s=0.05)
+        await engine.stop(StopMode.DETACH)
+    async with running(tmp_path) as engine:
+        await engine.cancel(convoy_id, is_kill=True)

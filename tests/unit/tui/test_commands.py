@@ -29,10 +29,16 @@ class _Recorder(FakeEngine):
         self.envs: list[Mapping[str, str] | None] = []
         self.failure: Exception | None = None
 
-    async def cancel(self, targets: Sequence[ItemKey] | str, *, is_kill: bool = False) -> Outcome:
+    async def cancel(
+        self,
+        targets: Sequence[ItemKey] | str,
+        *,
+        is_kill: bool = False,
+        is_waiting: bool = True,
+    ) -> Outcome:
         if self.failure is not None:
             raise self.failure
-        return await super().cancel(targets, is_kill=is_kill)
+        return await super().cancel(targets, is_kill=is_kill, is_waiting=is_waiting)
 
     async def retry(
         self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
