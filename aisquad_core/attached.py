@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from aisquad_core.client import SocketEngine
 from aisquad_core.errors import (
     EngineError,
+    EngineSilentError,
     EngineStoppedError,
     NoEngineError,
     ProtocolError,
@@ -36,6 +37,8 @@ _T = TypeVar("_T")
 _LEAST_PAUSE_S = 0.2
 _MOST_PAUSE_S = 2.0
 """Longest wait between two attempts to connect again."""
+_SILENCE_S = 5.0
+"""Without a sign of life; whoever looks on is told soon, since nothing is lost by trying again."""
 _AWAY = "the engine is away, trying again"
 
 
@@ -43,25 +46,29 @@ class AttachedEngine(ForwardingEngine):
     """The EngineAPI of whichever engine serves a state folder: a context manager.
 
     While there is none, calls and subscriptions raise EngineStoppedError at once, and a connection
-    is tried for in the background. A call that was under way when the engine went raises it, too;
-    what became of it is not known. A stream ends with its engine; a later one is the next engine's.
+    is tried for in the background; while there is one that does not answer, EngineSilentError. A
+    call that was under way when the engine went raises it, too; what became of it is not known. A
+    stream ends with its engine; a later one is the next engine's.
 
     Args:
         state_dir: The state folder.
+        silence_s: Seconds without a sign of life after which an engine counts as away.
 
     Raises:
         NoEngineError: On entering, if none listens there.
+        EngineSilentError: On entering, if one does and does not answer.
         ProtocolError: On entering, if it is of another version.
         StateFolderError: On entering, if the folder, or who listens there, is not the user's own.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, silence_s: float = _SILENCE_S) -> None:
         self._state_dir = state_dir
+        self._silence_s = silence_s
         self._tasks = asyncio.TaskGroup()
         self._keeping: asyncio.Task[None]
         self._client: SocketEngine | None = None
-        self._reason = _AWAY
-        """Why there is no client, in words."""
+        self._fault: Exception | None = None
+        """Why there is no client, if it is not simply that no engine runs."""
         self._engines = 0
         """Connections that there were; numbers of events mean nothing beyond theirs."""
 
@@ -92,28 +99,28 @@ class AttachedEngine(ForwardingEngine):
         pause_s = _LEAST_PAUSE_S
         while True:
             try:
-                async with SocketEngine(self._state_dir) as client:
+                async with SocketEngine(self._state_dir, silence_s=self._silence_s) as client:
                     self._client, pause_s = client, _LEAST_PAUSE_S
                     self._engines += 1
                     if not connected.done():
                         connected.set_result(None)
-                    await client.wait_gone()
-                self._reason = _AWAY
+                    self._fault = _unusual(await client.wait_gone())
             except (EngineError, StateFolderError, OSError) as error:
                 if not connected.done():
                     connected.set_exception(error)
                     return
-                is_usual = isinstance(error, NoEngineError | OSError)
-                self._reason = _AWAY if is_usual else str(error)
+                self._fault = _unusual(error)
             finally:
                 self._client = None
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _MOST_PAUSE_S)
 
     def _present(self) -> SocketEngine:
-        if self._client is None:
-            raise EngineStoppedError(self._reason)
-        return self._client
+        if self._client is not None:
+            return self._client
+        if isinstance(self._fault, EngineSilentError):
+            raise EngineSilentError(self._fault.pid)
+        raise EngineStoppedError(_AWAY if self._fault is None else str(self._fault))
 
     async def call(self, make: Callable[[EngineAPI], Awaitable[_T]]) -> _T:
         """Ask the present engine.
@@ -144,6 +151,13 @@ class AttachedEngine(ForwardingEngine):
             yield _Stream(news)
         finally:
             await stream.__aexit__(None, None, None)
+
+
+def _unusual(fault: Exception | None) -> Exception | None:
+    """Return what keeps an engine from being reached; None: that there is none just now."""
+    is_silent = isinstance(fault, EngineSilentError)
+    is_usual = isinstance(fault, NoEngineError | EngineStoppedError | OSError)
+    return fault if is_silent or not is_usual else None
 
 
 class _Stream:

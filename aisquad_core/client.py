@@ -1,19 +1,25 @@
 """The engine across a Unix socket, the client's side: the same EngineAPI as everywhere.
 
 Calls share one connection; each stream has one of its own, so that a reader that pauses stops
-nothing but itself, and nothing is kept for it here.
+nothing but itself, and nothing is kept for it here. On the calls' connection the engine is asked
+all the time whether it is there: one that is stopped or stuck keeps its sockets open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from aisquad_core import endpoint, wire
 from aisquad_core.api import ItemSort, StopMode
-from aisquad_core.errors import EngineStoppedError, NoEngineError, ProtocolError
+from aisquad_core.errors import (
+    EngineSilentError,
+    EngineStoppedError,
+    NoEngineError,
+    ProtocolError,
+)
 from aisquad_core.spec.source import SpecSource
 from aisquad_core.version import __version__
 from aisquad_core.wire import FrameReader, Head, Hello
@@ -38,7 +44,10 @@ if TYPE_CHECKING:
     from aisquad_core.model import ItemKey
     from aisquad_core.spec.source import ConvoySource
 
-_HELLO_WAIT_S = 10.0
+_SILENCE_S = 10.0
+"""How long an engine may be silent before whoever waits for it is told that it does not answer."""
+_BEAT_S = 1.0
+"""Between two questions whether it is there."""
 _GONE = "the engine has gone away"
 _UNANSWERED = "the engine has gone away without an answer; look whether it was done"
 
@@ -47,22 +56,30 @@ class SocketEngine:
     """The EngineAPI of an engine in another process: a context manager, one connection long.
 
     A cancelled call is cancelled there, too. When the engine goes, calls raise EngineStoppedError
-    and streams end.
+    and streams end; so they do when it is there and gives no sign of life, with EngineSilentError.
+    A call may take as long as it likes while the engine answers.
 
     Args:
         state_dir: Its state folder.
+        silence_s: Seconds without a sign of life after which it is given up; None: as is usual.
 
     Raises:
         NoEngineError: On entering, if none listens there.
+        EngineSilentError: On entering, if one does and does not answer.
         ProtocolError: On entering, if it is of another version.
         StateFolderError: On entering, if the folder, or who listens there, is not the user's own.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, silence_s: float | None = None) -> None:
         self._state_dir = state_dir
+        self._silence_s = _SILENCE_S if silence_s is None else silence_s
         self._line: _Line
+        self._streams: set[_Line] = set()
         self._tasks = asyncio.TaskGroup()
         self._reading: asyncio.Task[None]
+        self._watching: asyncio.Task[None]
+        self._has_heard = False
+        """Whether anything came since the last beat."""
         self._number = 0
         self._waiting: dict[int, asyncio.Future[tuple[Head, bytes]]] = {}
         self._fault: Exception | None = None
@@ -70,8 +87,9 @@ class SocketEngine:
 
     async def __aenter__(self) -> SocketEngine:
         """Connect and greet."""
-        self._line = await _Line.open(self._state_dir)
+        self._line = await _Line.open(self._state_dir, silence_s=self._silence_s)
         await self._tasks.__aenter__()
+        self._watching = self._tasks.create_task(self._watch())
         self._reading = self._tasks.create_task(self._read())
         return self
 
@@ -83,6 +101,7 @@ class SocketEngine:
     ) -> None:
         """Hang up; whoever still waits for an answer gets an EngineStoppedError."""
         self._reading.cancel()
+        self._watching.cancel()
         self._line.close()
         self._fault = EngineStoppedError("the connection was closed")
         self._refuse(self._fault)
@@ -93,22 +112,43 @@ class SocketEngine:
         """Who answers."""
         return self._line.peer
 
-    async def wait_gone(self) -> None:
-        """Return when the engine has gone and no answer comes any more."""
+    async def wait_gone(self) -> Exception | None:
+        """Return when no answer comes any more, with what became of the engine."""
         await asyncio.wait([self._reading])
+        return self._fault
 
     async def _read(self) -> None:
         """Hand answers to those who wait for them until the engine goes."""
         try:
             while True:
                 head, body = await self._line.receive()
+                self._has_heard = True
                 future = self._waiting.pop(head.id, None)
                 if future is not None and not future.done():
                     future.set_result((head, body))
         except (EngineStoppedError, ProtocolError) as error:
-            self._fault = error
+            self._fault = self._fault or error
             gone = isinstance(error, EngineStoppedError)
             self._refuse(EngineStoppedError(_UNANSWERED) if gone else error)
+            self._watching.cancel()
+
+    async def _watch(self) -> None:
+        """Hang up when the engine has been silent for too long.
+
+        Time is counted in beats, so that a client that was stopped itself blames nobody.
+        """
+        silent_s = 0.0
+        while silent_s < self._silence_s:
+            if silent_s == 0.0:  # else one question waits for its answer already
+                self._number += 1
+                self._line.write(wire.encode(Head(id=self._number, verb="ping")))
+            self._has_heard = False
+            await asyncio.sleep(_BEAT_S)
+            silent_s = 0.0 if self._has_heard else silent_s + _BEAT_S
+        self._fault = EngineSilentError(self._line.peer.pid)
+        self._refuse(self._fault)
+        for line in (self._line, *self._streams):
+            line.close()
 
     def _refuse(self, error: Exception) -> None:
         """Let everybody who waits for an answer have this instead."""
@@ -127,13 +167,15 @@ class SocketEngine:
     ) -> AsyncIterator[AsyncIterator[Snapshot | Event]]:
         """Open a stream, on a connection of its own."""
         try:
-            line = await _Line.open(self._state_dir)
+            line = await _Line.open(self._state_dir, silence_s=self._silence_s)
         except NoEngineError as error:
             raise EngineStoppedError(_GONE) from error
+        self._streams.add(line)
         try:
             await line.send(wire.encode(Head(id=1, verb="subscribe"), since))
             yield _News(line)
         finally:
+            self._streams.discard(line)
             line.close()
 
     async def items(
@@ -270,6 +312,8 @@ class SocketEngine:
         await self._ask("stop", mode)
 
     async def _ask(self, verb: str, request: object) -> Any:  # noqa: ANN401 - the verb's result
+        if isinstance(self._fault, EngineSilentError):
+            raise EngineSilentError(self._fault.pid) from self._fault
         if self._fault is not None:
             raise EngineStoppedError(str(self._fault)) from self._fault
         self._number = number = self._number + 1
@@ -298,18 +342,21 @@ class _Line:
         self.peer = peer
 
     @classmethod
-    async def open(cls, state_dir: Path) -> _Line:
+    async def open(cls, state_dir: Path, *, silence_s: float) -> _Line:
         """Connect and greet."""
         try:
             connection = await asyncio.to_thread(endpoint.connect, state_dir)
         except (ConnectionError, FileNotFoundError) as error:
             raise NoEngineError(f"no engine runs for {state_dir}") from error
+        except BlockingIOError as error:
+            raise EngineSilentError(None) from error
+        pid = endpoint.peer_pid(connection)
         reader, writer = await asyncio.open_unix_connection(sock=connection)
         frames = FrameReader(reader)
         try:
             hello = Hello(protocol=wire.PROTOCOL, version=__version__, pid=os.getpid())
             writer.write(wire.encode(Head(verb="hello"), hello))
-            async with asyncio.timeout(_HELLO_WAIT_S):
+            async with asyncio.timeout(silence_s):
                 _, body = wire.split(await frames.read(wire.MAX_HELLO_BYTES))
             peer = wire.decode(body, Hello)
             if peer.protocol != wire.PROTOCOL:
@@ -324,7 +371,7 @@ class _Line:
             raise NoEngineError(f"the engine of {state_dir} is just ending") from error
         except TimeoutError as error:
             writer.transport.abort()
-            raise NoEngineError(f"the engine of {state_dir} does not answer") from error
+            raise EngineSilentError(pid) from error
         except BaseException:
             writer.transport.abort()
             raise
@@ -337,10 +384,8 @@ class _Line:
     async def send(self, frame: bytes) -> None:
         """Send a frame; that the other side is gone is found out by reading."""
         self._writer.write(frame)
-        try:
+        with suppress(ConnectionError):
             await self._writer.drain()
-        except ConnectionError as error:
-            raise EngineStoppedError(_GONE) from error
 
     async def receive(self) -> tuple[Head, bytes]:
         """Return the next frame.

@@ -74,6 +74,8 @@ class EngineStatus:
     """Size of the database's write-ahead log."""
     oldest_reader_s: float | None = None
     """Seconds of the engine's longest read of the database; None: known to the engine alone."""
+    trouble: str | None = None
+    """What ails the engine, as far as it can be told from outside; None when well."""
 
 
 class WorkReader(ItemReader, Protocol):
@@ -151,6 +153,7 @@ async def open_client(
     Raises:
         NoEngineError: None runs.
         EngineRunningError: One runs that takes no commands from elsewhere.
+        EngineSilentError: One runs and does not answer.
         ProtocolError: It is of another version.
         StateFolderError: The folder, or who listens there, is not the user's own.
     """

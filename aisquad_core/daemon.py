@@ -149,6 +149,10 @@ def _close(connection: socket.socket, _: asyncio.Task[None]) -> None:
     connection.close()
 
 
+async def _answer_at_once(_: None) -> None:
+    """Show that this loop goes round; a client that gets no answer takes the engine for away."""
+
+
 class _Connection:
     """One client, from its hello to its end."""
 
@@ -167,6 +171,7 @@ class _Connection:
         self._writer = writer
         self._requests: dict[int, asyncio.Task[None]] = {}
         self._verbs: Mapping[str, Callable[[Any], Awaitable[object]]] = {
+            "ping": _answer_at_once,
             "snapshot": lambda _: engine.snapshot(),
             "items": lambda r: engine.items(
                 r.filter,

@@ -57,15 +57,16 @@ def connect(state_dir: Path) -> socket.socket:
 
     Raises:
         ConnectionRefusedError, FileNotFoundError: Nobody listens.
+        BlockingIOError: Somebody does, and has not taken those who came before for a long time.
         StateFolderError: The folder, or who listens there, is not the user's own.
     """
     folder = _open(state_dir)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        connection.setblocking(False)  # else a full backlog holds us up for ever
         connection.connect(_through(folder))
         if (uid := peer_uid(connection)) != os.geteuid():
             raise StateFolderError(state_dir, f"its engine belongs to user {uid}, not to you")
-        connection.setblocking(False)
     except BaseException:
         connection.close()
         raise
@@ -81,9 +82,18 @@ def remove(state_dir: Path) -> None:
 
 def peer_uid(connection: socket.socket) -> int:
     """Return the user at the other end, as the kernel saw it when they connected."""
+    return _credentials(connection)[1]
+
+
+def peer_pid(connection: socket.socket) -> int:
+    """Return the process that listens at the other end, as the kernel saw it then."""
+    return _credentials(connection)[0]
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int]:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    uid: int = _CREDENTIALS.unpack(raw)[1]
-    return uid
+    pid, uid, _ = _CREDENTIALS.unpack(raw)
+    return pid, uid
 
 
 def _open(state_dir: Path) -> int:

@@ -22,6 +22,7 @@
     ├── EngineError
     │   ├── EngineRunningError      another engine holds the state folder
     │   ├── EngineStoppedError      this engine takes no more commands
+    │   │   └── EngineSilentError   its process is there and does not answer
     │   ├── BackpressureError       too many writes wait for the disk to take new work now
     │   ├── NoEngineError           a command needs an engine and none runs (exit status 3)
     │   ├── EngineStartError        an engine in a process of its own could not be had
@@ -250,6 +251,19 @@ class BackpressureError(EngineError):
         super().__init__(
             f"{pending:,} of {capacity:,} writes wait for the disk, and nothing new is taken; "
             f"try again in {retry_after_s:.1f} s"
+        )
+
+
+class EngineSilentError(EngineStoppedError):
+    """The engine's process is there and gives no answer: stopped, stuck, or starved."""
+
+    def __init__(self, pid: int | None) -> None:
+        self.pid = pid
+        """None: not known."""
+        who, it = ("the engine", "it") if pid is None else (f"the engine with pid {pid}", str(pid))
+        super().__init__(
+            f"{who} does not answer: stopped, stuck, or starved of the machine; "
+            f"after `kill -9 {it}` the next engine takes its work over"
         )
 
 

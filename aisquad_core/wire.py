@@ -2,8 +2,9 @@
 
 A frame is its length (four bytes, most significant first), a head and a body, both JSON with a
 newline between. Lengths are checked before anything is read. A connection begins with a `Hello`
-from each side; then the client asks, each request with a number that its answer bears. `subscribe`
-turns the rest of the connection into a stream of events. Strings that are not UTF-8 (`os.fsdecode`
+from each side; then the client asks, each request with a number that its answer bears. `ping` asks
+nothing but for an answer: an engine that is stopped or stuck gives none. `subscribe` turns the rest
+of the connection into a stream of events. Strings that are not UTF-8 (`os.fsdecode`
 gives lone surrogates) travel as escapes.
 """
 
@@ -229,6 +230,7 @@ _NEWS: Mapping[str, type[Snapshot | Event]] = {
 """Bodies of a stream by the verb of their heads."""
 
 RESULTS: Mapping[str, Any] = {
+    "ping": None,
     "snapshot": Snapshot,
     "items": ItemPage,
     "offset_of": int | None,
@@ -247,6 +249,7 @@ RESULTS: Mapping[str, Any] = {
 }
 """What each verb answers."""
 REQUESTS: Mapping[str, Any] = {
+    "ping": None,
     "snapshot": None,
     "items": ItemsRequest,
     "offset_of": OffsetRequest,

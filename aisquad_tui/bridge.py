@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aisquad_core.errors import EngineStoppedError
+from aisquad_core.errors import EngineSilentError, EngineStoppedError
 from aisquad_tui.store import Store
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Bridge:
         self._news = asyncio.Event()
         self._is_held = False
         self._is_over = False
+        self._is_silent = False
+        """Whether the engine is there and does not answer."""
 
     async def run(self) -> None:
         """Carry frames; when the stream ends, one says that the engine is away.
@@ -71,7 +73,7 @@ class Bridge:
                 if await self._take():
                     pause_s = _LEAST_PAUSE_S
                 self._is_over = not self._is_lasting
-                self._store.lose(self._clock.now())
+                self._store.lose(self._clock.now(), is_silent=self._is_silent)
                 self._news.set()
                 if self._is_over:
                     return
@@ -87,7 +89,7 @@ class Bridge:
 
     async def _take(self) -> bool:
         """Take a stream into the store until it ends; return whether there was anything in it."""
-        has_come = False
+        has_come = self._is_silent = False
         try:
             async with self._engine.subscribe() as stream:
                 async for event in stream:
@@ -95,8 +97,8 @@ class Bridge:
                     self._store.apply(event)
                     if self._store.has_news:
                         self._news.set()
-        except EngineStoppedError:
-            pass
+        except EngineStoppedError as error:
+            self._is_silent = isinstance(error, EngineSilentError)
         return has_come
 
     async def _show(self) -> None:

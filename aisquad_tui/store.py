@@ -55,6 +55,8 @@ class Picture:
     """Samples of the last minutes, oldest first."""
     lost_at: datetime | None = None
     """Since when the engine cannot be reached: the rest is what it last said."""
+    is_silent: bool = False
+    """Whether it is there then, and does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class Store:
         self._sums = Counter[str]()
         self._history: deque[Load] = deque(maxlen=_LOADS_KEPT)
         self._lost_at: datetime | None = None
+        self._is_silent = False
         self._picture = Picture()
         self._parts = Part.NONE
         self._items: dict[ItemKey, ItemView] = {}
@@ -121,10 +124,16 @@ class Store:
             case _:  # a resize before any snapshot says nothing that can be shown
                 pass
 
-    def lose(self, at: datetime) -> None:
-        """Note that the engine cannot be reached; the last picture stays."""
-        if self._lost_at is None:
-            self._lost_at = at
+    def lose(self, at: datetime, *, is_silent: bool = False) -> None:
+        """Note that the engine cannot be reached; the last picture stays.
+
+        Args:
+            at: Since when, if that was not known.
+            is_silent: Whether it is there and does not answer.
+        """
+        if self._lost_at is None or is_silent is not self._is_silent:
+            self._lost_at = self._lost_at or at
+            self._is_silent = is_silent
             self._parts |= Part.ENGINE
 
     def renew(self) -> None:
@@ -142,6 +151,7 @@ class Store:
             counts=StatusCounts(**self._sums) if has_convoys else before.counts,
             history=tuple(self._history) if Part.LOAD in parts else before.history,
             lost_at=self._lost_at,
+            is_silent=self._is_silent,
         )
         frame = Frame(
             picture=self._picture,
@@ -159,7 +169,7 @@ class Store:
         self._history.clear()
         self._history.extend(snapshot.history)
         if snapshot.engine.phase != "stopped":  # which one that has just gone still answers
-            self._lost_at = None
+            self._lost_at, self._is_silent = None, False
         self.renew()
 
     def _change_convoy(self, convoy: ConvoyView) -> None:

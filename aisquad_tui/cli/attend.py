@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from aisquad_core.api import ItemFilter, ItemSort
 from aisquad_core.clock import SystemClock
-from aisquad_core.errors import InputError, NoEngineError
+from aisquad_core.errors import (
+    EngineError,
+    EngineSilentError,
+    EngineStoppedError,
+    InputError,
+    NoEngineError,
+)
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey
 from aisquad_core.sanitise import one_line
 from aisquad_tui.cli import session
@@ -67,6 +73,7 @@ async def attend(
 
     Raises:
         InputError: The engine that runs has limits of its own, and flags ask for others.
+        EngineSilentError: The engine answers no more.
         NoEngineError: The engine went away before the convoys ended.
     """
     clock = SystemClock()
@@ -86,14 +93,25 @@ async def attend(
             api, reporter, clock=clock, grace_s=settings.grace_s, is_client=is_client
         )
         await foreground.run(begin_pinned)
+        if foreground.is_engine_gone:
+            raise await _loss(api)
     progress = foreground.progress
     if not is_client:
         _tell_others(progress, terminal)
-    if foreground.is_engine_gone:
-        raise NoEngineError(
-            "the engine went away before the convoy ended; `aisquad up` goes on with it"
-        )
     return await _sum_up(settings, foreground, terminal, is_client=is_client, is_json=is_json)
+
+
+async def _loss(api: EngineAPI) -> EngineError:
+    """Return what to say of an engine that ended, or that answers no more, before the convoys."""
+    try:
+        await api.snapshot()
+    except EngineSilentError as silent:
+        return silent
+    except EngineStoppedError:
+        pass
+    return NoEngineError(
+        "the engine went away before the convoy ended; `aisquad up` goes on with it"
+    )
 
 
 async def _sum_up(

@@ -179,15 +179,21 @@ def open_client(
 
 
 async def view_engine(settings: Settings) -> EngineView | None:
-    """Return what the engine says of itself now; None if none answers."""
+    """Return what the engine says of itself now; None if none can be asked.
+
+    Raises:
+        EngineSilentError: One runs and does not answer.
+    """
     from dataclasses import replace
 
     from aisquad_core import connect
-    from aisquad_core.errors import AISquadError
+    from aisquad_core.errors import AISquadError, EngineSilentError
 
     try:
         async with connect.open_client(settings, patience_s=0) as engine:
             view = (await engine.api.snapshot()).engine
+    except EngineSilentError:
+        raise
     except AISquadError:
         return None
     return replace(

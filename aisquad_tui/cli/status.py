@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aisquad_core.api import EngineView
-from aisquad_core.errors import AISquadError, NoEngineError
+from aisquad_core.errors import AISquadError, EngineSilentError, NoEngineError
 from aisquad_core.sanitise import one_line
 from aisquad_tui.cli import options, session
 from aisquad_tui.cli.boundary import Status, conclude
@@ -17,7 +18,7 @@ from aisquad_tui.cli.shapes import document, dump, record
 from aisquad_tui.cli.table import facts
 from aisquad_tui.cli.terminal import ColorChoice, Ink, open_terminal
 from aisquad_tui.cli.watch import show
-from aisquad_tui.formatting import count, duration, moment, plural
+from aisquad_tui.formatting import count, data_size, duration, moment, plural
 
 if TYPE_CHECKING:
     from aisquad_core.connect import EngineStatus
@@ -59,7 +60,11 @@ def status(
         async with session.open_reader(settings) as reader:
 
             async def read() -> list[str]:
-                engine = await session.view_engine(settings) or await reader.status()
+                engine: EngineView | EngineStatus
+                try:
+                    engine = await session.view_engine(settings) or await reader.status()
+                except EngineSilentError as error:
+                    engine = replace(await reader.status(), trouble=str(error))
                 dashboard = await session.view_dashboard(settings, engine.pid)
                 if as_json:
                     shape = record(engine) | {
@@ -94,17 +99,28 @@ async def _answering_pid(settings: Settings) -> int:
 
 
 def _troubles(engine: EngineStatus | EngineView) -> list[tuple[str, str]]:
-    """Return what keeps the engine from its work, which only it knows itself."""
-    if not isinstance(engine, EngineView):
-        return []
+    """Return what keeps the engine from its work; most of that only it knows itself."""
     pairs: list[tuple[str, str]] = []
-    if engine.phase != "running":
+    if isinstance(engine, EngineView) and engine.phase != "running":
         pairs.append(("phase", engine.phase))
     if engine.trouble is not None:
         pairs.append(("trouble", one_line(engine.trouble)))
-    if engine.waiting is not None:
+    if isinstance(engine, EngineView) and engine.waiting is not None:
         pairs.append(("waiting", one_line(engine.waiting)))
     return pairs
+
+
+def _wal(engine: EngineStatus | EngineView) -> str:
+    """Return the size of the write-ahead log, and how old the read is that keeps it from shrinking.
+
+    Only the engine knows of its readers.
+    """
+    size = data_size(engine.wal_bytes)
+    if engine.oldest_reader_s is None:
+        return size
+    if engine.oldest_reader_s == 0:
+        return f"{size}, nothing reads"
+    return f"{size}, oldest reader {duration(engine.oldest_reader_s)}"
 
 
 def _writes(engine: EngineStatus | EngineView) -> list[tuple[str, str]]:
@@ -151,6 +167,7 @@ def _lines(
         pairs.append(("dashboard", f"none: {one_line(dashboard.problem)}"))
     pairs += [
         ("state", one_line(engine.state_dir)),
+        ("wal", out.ink(_wal(engine), Ink.DIM)),
         ("version", f"aisquad {engine.version}, SQLite {engine.sqlite_version}"),
     ]
     return [head, *facts(pairs)]

@@ -94,7 +94,10 @@ def _state(picture: Picture, now: datetime, glyphs: Glyphs) -> Piece:
 def _trying(picture: Picture, surroundings: Surroundings) -> list[Piece]:
     if picture.lost_at is None or surroundings.is_embedded:
         return []
-    return [Piece(line((", trying again", Role.WARN)), 45, gap=0)]
+    pieces = [Piece(line((", trying again", Role.WARN)), 45, gap=0)]
+    if picture.is_silent:
+        pieces.insert(0, Piece(line((": does not answer", Role.WARN)), 84, gap=0))
+    return pieces
 
 
 def _held(held_since: datetime | None, now: datetime) -> list[Piece]:

@@ -39,6 +39,8 @@ ENGINE = EngineStatus(
     memory_percent=32.4,
     throttle=0.0,
     reason="CPU 63 %, memory 32 %",
+    wal_bytes=4_120_000,
+    oldest_reader_s=2.5,
 )
 
 
@@ -56,6 +58,7 @@ def test_it_tells_how_much_runs_and_why(aisquad: Aisquad, running: FakeReader) -
         "load     CPU 63 %, memory 32 %",
         "work     12 running, 1,024 queued",
         "state    /src/.ai_squad",
+        "wal      4.1 MB, oldest reader 2.5s",
         "version  aisquad 0.1.0, SQLite 3.40.1",
     ]
 
@@ -161,3 +164,13 @@ def test_a_check_of_an_engine_that_does_not_answer_exits_with_3(
 def test_a_check_shows_nothing_else(aisquad: Aisquad, running: FakeReader) -> None:
     assert aisquad("status", "--check", "--json").status == 2
     assert aisquad("status", "--check", "--watch").status == 2
+
+
+@pytest.mark.parametrize(
+    ("oldest_reader_s", "said"), [(None, "4.1 MB"), (0.0, "4.1 MB, nothing reads")]
+)
+def test_readers_are_told_by_the_engine_alone(
+    aisquad: Aisquad, running: FakeReader, oldest_reader_s: float | None, said: str
+) -> None:
+    running.engine = replace(ENGINE, oldest_reader_s=oldest_reader_s)
+    assert f"wal      {said}" in aisquad("status").out.splitlines()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aisquad_core.errors import EngineStoppedError
+from aisquad_core.errors import EngineSilentError, EngineStoppedError
 from aisquad_core.model import Operation
 from aisquad_core.testing import FakeClock, FakeEngine
 from aisquad_tui.bridge import FRAME_S, Bridge
@@ -43,6 +43,7 @@ class _Coming(FakeEngine):
     def __init__(self, present: FakeEngine | None) -> None:
         super().__init__()
         self.present = present
+        self.absence = EngineStoppedError("away")
         self.asked = 0
 
     @asynccontextmanager
@@ -51,7 +52,7 @@ class _Coming(FakeEngine):
     ) -> AsyncIterator[AsyncIterator[Snapshot | Event]]:
         self.asked += 1
         if self.present is None:
-            raise EngineStoppedError("away")
+            raise self.absence
         async with self.present.subscribe(since) as stream:
             yield stream
 
@@ -224,4 +225,22 @@ async def test_an_engine_that_stopped_and_still_answers_is_away_since_it_stopped
             await carried.clock.advance(5)
             assert coming.asked > 1
             assert carried.frames[-1].picture.lost_at == stopped_at
+            running.cancel()
+
+
+async def test_an_engine_that_does_not_answer_is_told_apart_from_one_that_is_gone() -> None:
+    async with FakeEngine(clock=FakeClock()) as engine:
+        coming = _Coming(None)
+        carried = _Carried(engine, source=coming)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(carried.bridge.run())
+            await carried.clock.settle()
+            assert not carried.frames[-1].picture.is_silent
+            coming.absence = EngineSilentError(7)
+            await carried.clock.advance(2)
+            silent = carried.frames[-1].picture
+            assert (silent.is_silent, silent.lost_at) == (True, carried.frames[0].picture.lost_at)
+            coming.present = engine
+            await carried.clock.advance(2)
+            assert carried.frames[-1].picture.lost_at is None
             running.cancel()

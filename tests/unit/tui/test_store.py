@@ -163,6 +163,19 @@ def test_an_engine_that_is_away_leaves_its_last_picture_until_a_snapshot_comes()
     assert store.take().picture.lost_at is None
 
 
+def test_what_is_away_may_turn_out_to_be_silent_and_stays_away_since_then() -> None:
+    store = _begun()
+    store.lose(ago(9))
+    store.take()
+    store.lose(ago(1), is_silent=True)
+    silent = store.take().picture
+    assert (silent.lost_at, silent.is_silent) == (ago(9), True)
+    store.lose(ago(1), is_silent=True)
+    assert not store.has_news
+    store.apply(_snapshot(seq=5))
+    assert not store.take().picture.is_silent
+
+
 def test_renewed_everything_counts_as_changed() -> None:
     store = _begun()
     store.renew()

@@ -123,6 +123,19 @@ def test_up_to_the_threshold_and_of_an_engine_that_is_away_nothing_is_told(
     assert "disk" not in _shown(picture)
 
 
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (120, "  ○ engine away since {}: does not answer, trying again   12 running"),
+        (80, " ○ engine away since {}: does not answer   12 running"),
+    ],
+)
+def test_an_engine_that_is_there_and_does_not_answer_is_told_apart(cells: int, shown: str) -> None:
+    picture = replace(PICTURE, lost_at=ago(5), is_silent=True)
+    drawn = plain(header(picture, make_surroundings(is_embedded=False), NOW, cells))
+    assert shown.format(f"{ago(5).astimezone():%H:%M:%S}") in drawn
+
+
 @pytest.mark.parametrize("phase", ["recovering", "stopping"])
 def test_an_engine_that_begins_or_ends_says_so(phase: str) -> None:
     assert f"  ○ {phase}   12 running" in _shown(replace(PICTURE, engine=make_engine(phase=phase)))
