@@ -24,7 +24,7 @@ from aisquad_core.state.reader import Reader
 from aisquad_core.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from datetime import datetime
     from pathlib import Path
 
@@ -130,6 +130,29 @@ async def open_engine(
         yield engine
 
 
+@asynccontextmanager
+async def serve_engine(
+    settings: Settings, *, on_stopped: Callable[[], None] = lambda: None
+) -> AsyncIterator[EngineAPI]:
+    """Run an engine on this loop that this user's other processes can reach.
+
+    Args:
+        settings: What the operator set.
+        on_stopped: Called when one of them has stopped it.
+
+    Raises:
+        EngineRunningError: Another engine holds the state folder.
+        StateFolderError: The state folder must not be used.
+    """
+    from aisquad_core.daemon import Server  # noqa: PLC0415 - commands that only read do not pay
+
+    async with (
+        open_engine(settings) as engine,
+        Server(engine, settings.state_dir, on_stopped=on_stopped),
+    ):
+        yield engine
+
+
 @dataclass(frozen=True, slots=True)
 class Reached:
     """An engine, and whose it is."""
@@ -187,17 +210,14 @@ async def reach_engine(settings: Settings) -> AsyncIterator[Reached]:
         ProtocolError: The engine that runs is of another version.
         StateFolderError: The state folder must not be used.
     """
-    from aisquad_core.daemon import Server  # noqa: PLC0415 - commands that only read do not pay
-
     async with AsyncExitStack() as stack:
         reached: Reached | None = None
         if await asyncio.to_thread(engine_pid, settings.state_dir) is None:
             try:
-                engine = await stack.enter_async_context(open_engine(settings))
+                engine = await stack.enter_async_context(serve_engine(settings))
             except EngineRunningError:  # somebody was faster
                 pass
             else:
-                await stack.enter_async_context(Server(engine, settings.state_dir))
                 reached = Reached(engine, None)
         if reached is None:
             reached = await stack.enter_async_context(open_client(settings))

@@ -228,7 +228,7 @@ class EngineRunningError(EngineError):
         self.folder = folder
         self.pid = pid
         who = "another engine" if pid is None else f"the engine with pid {pid}"
-        alone = " and takes no commands from elsewhere: it lives in a screen, or is just starting"
+        alone = " and takes no commands from elsewhere: it lives in a script, or is just starting"
         super().__init__(
             f"{who} is already running on {folder}{alone if takes_no_commands else ''}; {remedy}"
         )

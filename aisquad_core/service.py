@@ -15,20 +15,17 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
-from logging.handlers import RotatingFileHandler
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 from aisquad_core.api import StopMode
-from aisquad_core.daemon import Server
-from aisquad_core.engine import Engine
-from aisquad_core.errors import EngineStartError
-from aisquad_core.monitoring.beside import monitored
+from aisquad_core.errors import EngineRunningError, EngineStartError
 from aisquad_core.state.folder import StateFolder
+from aisquad_core.state.origin import Origin
 from aisquad_core.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from aisquad_core.settings import Settings
@@ -57,6 +54,11 @@ async def serve(
         EngineRunningError: Another engine holds the state folder.
         StateFolderError: The state folder must not be used.
     """
+    # Whoever only starts the process of an engine does not pay for one.
+    from aisquad_core.daemon import Server  # noqa: PLC0415
+    from aisquad_core.engine import Engine  # noqa: PLC0415
+    from aisquad_core.monitoring.beside import monitored  # noqa: PLC0415
+
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     with ExitStack() as handlers:
@@ -80,6 +82,8 @@ async def serve(
 
 def keep_log(state_dir: Path) -> None:
     """Let everything that is logged go to the state folder's log, which is kept small."""
+    from logging.handlers import RotatingFileHandler  # noqa: PLC0415 - see `serve`
+
     handler = RotatingFileHandler(
         state_dir / LOG_NAME,
         maxBytes=_LOG_BYTES,
@@ -91,7 +95,17 @@ def keep_log(state_dir: Path) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-def start(command: Sequence[str], state_dir: Path, *, cwd: Path) -> int:
+def may_start(settings: Settings) -> bool:
+    """Tell whether an engine may go on with what is there though nobody asked for it (blocking).
+
+    Not where the project's file waits for a yes, and not on a work state that began elsewhere.
+    """
+    return settings.untrusted is None and not Origin(settings.workstate_db).began_elsewhere()
+
+
+def start(
+    command: Sequence[str], state_dir: Path, *, cwd: Path, env: Mapping[str, str] | None = None
+) -> int:
     """Start an engine as a process of its own that outlives this one (blocking).
 
     The command gets a pipe as standard output, writes one line of JSON to it when the engine
@@ -101,26 +115,33 @@ def start(command: Sequence[str], state_dir: Path, *, cwd: Path) -> int:
         command: Program and arguments of the process.
         state_dir: The state folder; what it prints to standard error goes to the log there.
         cwd: Where it runs; kept as long as it lives, so better not on a disk to be removed.
+        env: Its environment; None: this process's own.
 
     Returns:
         Its pid.
 
     Raises:
-        EngineStartError: It ended, or did not answer; says why.
+        EngineRunningError: Another engine holds the state folder.
+        EngineStartError: There is no such process, it ended, or did not answer; says why.
         StateFolderError: The state folder must not be used.
     """
     StateFolder(state_dir).prepare()
     log_file = state_dir / LOG_NAME
-    descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd=cwd,
-            start_new_session=True,
-        )
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    try:
+        with os.fdopen(os.open(log_file, flags, 0o600), "ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+            )
+    except OSError as error:
+        where = error.filename or command[0]
+        raise EngineStartError(f"{where}: {error.strerror}") from error
     if process.stdout is None:
         raise AssertionError("a pipe was asked for")
     with process.stdout as said:
@@ -136,6 +157,8 @@ def start(command: Sequence[str], state_dir: Path, *, cwd: Path) -> int:
         report = {"error": f"it ended at once; {log_file} says more"}
     if "error" in report:
         process.wait()
+        if "holder" in report:
+            raise EngineRunningError(state_dir, report["holder"])
         raise EngineStartError(str(report["error"]))
     process.returncode = 0  # it lives on by intent: nobody is to warn that it was not waited for
     return process.pid
@@ -143,9 +166,14 @@ def start(command: Sequence[str], state_dir: Path, *, cwd: Path) -> int:
 
 def report(problem: Exception | None) -> None:
     """Tell whoever started this process that the engine answers, or why it cannot be had."""
-    said = {"pid": os.getpid()} if problem is None else {"error": str(problem)}
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
+    said: dict[str, object] = {"pid": os.getpid()}
+    if problem is not None:
+        said = {"error": str(problem)}
+    if isinstance(problem, EngineRunningError):
+        said["holder"] = problem.pid
+    with suppress(BrokenPipeError):  # whoever asked is gone; the engine is there for the next one
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -31,6 +31,7 @@ from aisquad_tui.messages import (
 from aisquad_tui.screens.dashboard import DashboardScreen
 from aisquad_tui.screens.live import LiveScreen
 from aisquad_tui.steering import Steering
+from aisquad_tui.store import Picture
 from aisquad_tui.surroundings import ColorDepth
 from aisquad_tui.theme import Look
 from aisquad_tui.tight import tightened
@@ -73,6 +74,8 @@ class SquadApp(PacedApp, inherit_bindings=False):
         """What becomes of the work of an embedded engine, once the app has ended."""
         self.fault: Exception | None = None
         """What ended the app if it failed."""
+        self.picture = Picture()
+        """What is known of the engine."""
         self.animation_level = "none"
         self._audience = Audience(lambda: self.screen_stack)
         self._herald = Herald(surroundings.clock.now(), is_ascii=surroundings.terminal.is_ascii)
@@ -128,6 +131,7 @@ class SquadApp(PacedApp, inherit_bindings=False):
 
     def _show(self, frame: Frame) -> None:
         """Hand a frame to the screens, and ring when a convoy ended or first failed."""
+        self.picture = frame.picture
         self._audience.show(frame)
         said, terminal = self._herald.news_of(frame), self.surroundings.terminal
         if said and terminal.has_bell and not self.surroundings.is_demo and self._driver:

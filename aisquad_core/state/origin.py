@@ -43,6 +43,10 @@ class Origin:
         self._waiting: set[str] | None = None
         self._releasing = threading.Lock()
 
+    def began_elsewhere(self) -> bool:
+        """Tell whether there is a work state, and it did not begin here; changes nothing."""
+        return os.path.lexists(self._database) and self._read() is None
+
     def look(self) -> None:
         """See who began the work state; to be called before the database is made."""
         is_new = not os.path.lexists(self._database)

@@ -154,7 +154,8 @@ def root(
 ) -> None:
     """Run convoys: many commands at once, as many as the machine can bear right now.
 
-    Alone it opens the screen: watch, launch and cancel convoys. With FILE it launches that one.
+    Alone it opens the screen: watch, launch and cancel convoys. With FILE it launches that one. The
+    screen attaches to the engine of this project, and starts it in the background if none runs.
     """
     if ctx.invoked_subcommand is None:
         open_alone(state, color, is_embedded)

@@ -1,4 +1,7 @@
-"""How the screen ends: by a key or a signal, and then an embedded engine in order."""
+"""How the screen ends: by a key or a signal, and then an embedded engine in order.
+
+An engine in another process is left at work, and the operator is told so.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ from typing import TYPE_CHECKING
 from aisquad_core.api import StopMode
 from aisquad_core.errors import EngineStoppedError
 from aisquad_tui.cli.boundary import silence_terminals
-from aisquad_tui.formatting import duration, plural
+from aisquad_tui.cli.logout import logout_warning
+from aisquad_tui.formatting import count, duration, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aisquad_core.api import EngineAPI
     from aisquad_tui.app import SquadApp
+    from aisquad_tui.store import Picture
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _HUNG_UP = 128 + signal.SIGHUP
@@ -36,10 +41,14 @@ class Leaving:
         engine: The embedded engine.
         grace_s: Seconds between asking an operation to end and killing it.
         is_kept: Whether work may run on without the screen.
+        stopped: Set when somebody else has stopped the embedded engine: the screen ends with it.
     """
 
-    def __init__(self, engine: EngineAPI, *, grace_s: float, is_kept: bool) -> None:
+    def __init__(
+        self, engine: EngineAPI, *, grace_s: float, is_kept: bool, stopped: asyncio.Event
+    ) -> None:
         self._engine = engine
+        self._stopped = stopped
         self._grace_s = grace_s
         self._is_kept = is_kept
         self._app: SquadApp | None = None
@@ -65,16 +74,23 @@ class Leaving:
                 loop.remove_signal_handler(signum)
 
     async def show(self, app: SquadApp, *, has_mouse: bool) -> None:
-        """Run the app until the operator or a signal ends it."""
+        """Run the app until the operator, a signal or its engine's end ends it."""
         if self._signals:
             return
         self._app = app
         try:
-            await app.run_async(mouse=has_mouse)
+            async with asyncio.TaskGroup() as tasks:
+                following = tasks.create_task(self._leave_when_stopped(app))
+                await app.run_async(mouse=has_mouse)
+                following.cancel()
         finally:
             self._app = None
         if app.return_code == _HUNG_UP:
             silence_terminals()
+
+    async def _leave_when_stopped(self, app: SquadApp) -> None:
+        await self._stopped.wait()
+        app.leave(StopMode.DETACH)
 
     async def stop_engine(self, mode: StopMode) -> None:
         """End the engine's work as was asked for.
@@ -82,6 +98,9 @@ class Leaving:
         Args:
             mode: What the operator chose; a signal's meaning goes first.
         """
+        if self._stopped.is_set():
+            print("the engine was stopped from another terminal", file=sys.stderr)
+            return
         if self._signals:
             mode = _mode(self._signals[0])
         if not self._is_kept:
@@ -130,6 +149,27 @@ class Leaving:
         self._signals.append(signum)
         if self._app is not None:
             self._app.leave(_mode(signum), status=128 + signum)
+
+
+def tell_detached(picture: Picture, *, is_new: bool) -> None:
+    """Say on standard error that the engine goes on, if that is news or there is work.
+
+    Args:
+        picture: What the screen knew last.
+        is_new: Whether the screen started that engine; then also what would end it at logout.
+    """
+    counts = picture.counts
+    if picture.engine is None or picture.lost_at is not None:
+        return
+    if counts.running or counts.queued:
+        work = f"{count(counts.running)} running, {count(counts.queued)} queued"
+    elif is_new:
+        work = "nothing to do"
+    else:
+        return
+    print(f"the engine runs on ({work}); `aisquad down` stops it", file=sys.stderr)
+    if is_new and (warning := logout_warning()) is not None:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _mode(signum: signal.Signals) -> StopMode:

@@ -27,7 +27,9 @@ State = Annotated[
 Color = Annotated[ColorChoice, typer.Option("--color", help="Colours in the output.")]
 Embedded = Annotated[
     bool,
-    typer.Option("--embedded", help="Open the screen with an engine of its own that ends with it."),
+    typer.Option(
+        "--embedded", help="Keep the engine in the screen's process; it ends with the screen."
+    ),
 ]
 Utc = Annotated[bool, typer.Option("--utc", help="Show times in UTC instead of local time.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

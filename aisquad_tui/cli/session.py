@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from aisquad_core.api import EngineView, Preview, StopMode
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from aisquad_core.settings import Review, SettingRow, Settings
     from aisquad_core.spec import ConvoySource
     from aisquad_core.upkeep import UpkeepPlan, UpkeepReport
+
+START_PATIENCE_S = 15.0
+"""For an engine that somebody else is just starting."""
 
 
 def load_settings(
@@ -228,7 +231,7 @@ def attach_engine(settings: Settings) -> AttachedEngine | None:
     from aisquad_core import endpoint
 
     if not os.path.lexists(settings.state_dir / endpoint.SOCKET_NAME):
-        return None  # so that a screen with an engine of its own does not pay for the wire
+        return None  # so that whoever starts one first does not wait for the wire's import
     from aisquad_core import attached
 
     return attached.AttachedEngine(settings.state_dir)
@@ -241,15 +244,38 @@ def engine_log(settings: Settings) -> Path:
     return settings.state_dir / service.LOG_NAME
 
 
-def start_engine(command: Sequence[str], settings: Settings) -> None:
-    """Start an engine in a process of its own; return when it answers (blocking).
+def start_engine(
+    settings: Settings,
+    *,
+    state: Path | None,
+    on_term: StopMode,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Start an engine of this folder in a process of its own; return when it answers (blocking).
+
+    Args:
+        settings: Where its state is.
+        state: The folder that `--state` names.
+        on_term: What SIGTERM means for what runs.
+        env: Its environment; None: this process's own.
 
     Raises:
+        EngineRunningError: Another engine holds the state folder.
         EngineStartError: It could not be had.
     """
     from aisquad_core import service
 
-    service.start(command, settings.state_dir, cwd=Path("/"))
+    command = [sys.executable, "-m", "aisquad_tui.cli.background", str(Path.cwd()), on_term.value]
+    if state is not None:
+        command.append(str(state.absolute()))
+    service.start(command, settings.state_dir, cwd=Path("/"), env=env)
+
+
+def may_start_engine(settings: Settings) -> bool:
+    """Tell whether an engine may go on with what is here though nobody asked for it (blocking)."""
+    from aisquad_core import service
+
+    return service.may_start(settings)
 
 
 def serve(settings: Settings, *, on_term: StopMode, is_reporting: bool) -> int:
@@ -288,12 +314,17 @@ def serve(settings: Settings, *, on_term: StopMode, is_reporting: bool) -> int:
     return 0
 
 
-def embed_engine(settings: Settings) -> EmbeddedEngine:
-    """Return an engine on a thread and loop of its own, to be entered."""
+def embed_engine(settings: Settings, *, on_stopped: Callable[[], None]) -> EmbeddedEngine:
+    """Return an engine on a thread and loop of its own, to be entered; others can reach it, too.
+
+    Args:
+        settings: What the operator set.
+        on_stopped: Called on that thread when one of the others has stopped it.
+    """
     from aisquad_core import connect, embedded
 
     _keep_hook_log(settings)
-    return embedded.EmbeddedEngine(lambda: connect.open_engine(settings))
+    return embedded.EmbeddedEngine(lambda: connect.serve_engine(settings, on_stopped=on_stopped))
 
 
 def _keep_hook_log(settings: Settings) -> None:

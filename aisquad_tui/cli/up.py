@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aisquad_core.api import StopMode
-from aisquad_core.errors import EngineRunningError, EngineStartError
+from aisquad_core.errors import EngineRunningError
 from aisquad_core.sanitise import escape_controls
 from aisquad_tui.cli import options, session, systemd
 from aisquad_tui.cli.boundary import Status, conclude
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
     from aisquad_core.settings import Settings
     from aisquad_tui.cli.systemd import Unit
     from aisquad_tui.cli.terminal import Terminal
-
-
-_PATIENCE_S = 15.0
-"""For an engine that somebody else is just starting."""
 
 
 class OnTerm(StrEnum):
@@ -65,7 +60,6 @@ def up(
     is_dry: Annotated[
         bool, typer.Option("--dry-run", help="With --systemd: print the unit; change nothing.")
     ] = False,
-    is_reporting: Annotated[bool, typer.Option("--report", hidden=True)] = False,
     project: Annotated[Path | None, typer.Option("--project", hidden=True)] = None,
     as_json: options.AsJson = False,
     state: options.State = None,
@@ -88,7 +82,7 @@ def up(
             leave_first_place()
         settings = session.load_settings(state, cwd=project, needs_trust=True)
         if is_foreground:
-            return session.serve(settings, on_term=mode, is_reporting=is_reporting)
+            return session.serve(settings, on_term=mode, is_reporting=False)
         unit: Unit | None = None
         if is_unit:
             unit = systemd.unit_of(
@@ -151,15 +145,9 @@ def _start(settings: Settings, on_term: StopMode, state: Path | None) -> bool:
     Raises:
         EngineStartError: It could not be had.
     """
-    command = [sys.executable, "-m", "aisquad_tui.cli", "up", "--foreground", "--report"]
-    command += [f"--on-term={on_term.value}", f"--project={Path.cwd()}"]
-    if state is not None:
-        command.append(f"--state={state.absolute()}")
     try:
-        session.start_engine(command, settings)
-    except EngineStartError:
-        if asyncio.run(session.holder_pid(settings)) is None:
-            raise
+        session.start_engine(settings, state=state, on_term=on_term)
+    except EngineRunningError:
         return False
     return True
 
@@ -170,7 +158,7 @@ async def _look(settings: Settings) -> tuple[int, str]:
     Raises:
         EngineRunningError: It takes no commands from elsewhere.
     """
-    async with session.open_client(settings, patience_s=_PATIENCE_S) as reached:
+    async with session.open_client(settings, patience_s=session.START_PATIENCE_S) as reached:
         engine = (await reached.api.snapshot()).engine
         if engine.phase == "recovering":
             return engine.pid, "finding out what became of what earlier engines left"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aisquad_core.state.folder import engine_pid
 from tests.acceptance.terminal import AISQUAD, Terminal, minimal_env, until
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ def project(tmp_path: Path) -> Iterator[Project]:
     path.mkdir()
     with ExitStack() as stack:
         yield Project(path, home, stack)
+    # The engine that a screen started outlives it by design; what it ran is ended by its pid files.
+    engine = engine_pid(path / ".ai_squad")
+    if engine:
+        with suppress(ProcessLookupError):
+            os.kill(engine, signal.SIGKILL)
     for file in path.glob("*.pid"):
         with suppress(ProcessLookupError, ValueError):
             os.kill(int(file.read_text()), signal.SIGKILL)

@@ -42,7 +42,8 @@ def close(terminal: Terminal, title: str) -> None:
     ],
 )
 def test_every_dialog_opens_and_closes(variables: dict[str, str], project: Project) -> None:
-    terminal = project.open(project.write(WAITING), size=(80, 24), variables=variables)
+    file = project.write(WAITING)
+    terminal = project.open("--embedded", file, size=(80, 24), variables=variables)
     terminal.wait_for("2 running")
     terminal.wait_for("first +running")
     terminal.send("2g")

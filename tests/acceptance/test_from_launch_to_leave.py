@@ -61,8 +61,10 @@ def test_a_command_over_inputs_is_launched_cancelled_and_looked_into(project: Pr
 
 
 @pytest.mark.slow
-def test_leaving_while_work_runs_asks_and_staying_is_the_default(project: Project) -> None:
-    terminal = project.open(project.write(WAITING))
+def test_leaving_an_embedded_engine_asks_while_work_runs_and_staying_is_the_default(
+    project: Project,
+) -> None:
+    terminal = project.open("--embedded", project.write(WAITING))
     terminal.wait_for("2 running")
     operation = project.pid("first")
     terminal.insist("q", "Leave while 2 operations run")
@@ -76,13 +78,13 @@ def test_leaving_while_work_runs_asks_and_staying_is_the_default(project: Projec
 
 @pytest.mark.slow
 def test_work_that_was_left_running_is_taken_over_by_the_next_screen(project: Project) -> None:
-    terminal = project.open(project.write(WAITING))
+    terminal = project.open("--embedded", project.write(WAITING))
     terminal.wait_for("2 running")
     operation = project.pid("first")
     terminal.insist("q", "Leave while 2 operations run")
     terminal.insist("d", lambda: not terminal.is_alive)
     assert terminal.wait() == 0
-    again = project.open()
+    again = project.open("--embedded")
     again.wait_for("● first +running")
     assert project.pid("first") == operation
     assert is_running(operation)

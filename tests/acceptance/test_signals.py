@@ -1,4 +1,4 @@
-"""However it ends, the terminal is usable and the engine has stopped in order."""
+"""However it ends, the terminal is usable and an engine in its process has stopped in order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def expect_restored(terminal: Terminal) -> None:
 def test_a_signal_restores_the_terminal_and_stops_the_work(
     number: signal.Signals, project: Project
 ) -> None:
-    terminal = project.open(project.write(WAITING))
+    terminal = project.open("--embedded", project.write(WAITING))
     terminal.wait_for("2 running")
     operation = project.pid("first")
     terminal.signal(number)
@@ -48,7 +48,7 @@ def test_a_signal_restores_the_terminal_and_stops_the_work(
 
 
 def test_a_hangup_restores_the_terminal_and_leaves_the_work_running(project: Project) -> None:
-    terminal = project.open(project.write(WAITING))
+    terminal = project.open("--embedded", project.write(WAITING))
     terminal.wait_for("2 running")
     operation = project.pid("first")
     terminal.signal(signal.SIGHUP)

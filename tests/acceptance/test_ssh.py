@@ -10,12 +10,13 @@ import shutil
 import signal
 import socket
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from aisquad_core.state.folder import engine_pid
 from tests.acceptance.terminal import AISQUAD, Terminal, minimal_env, until
 
 if TYPE_CHECKING:
@@ -74,14 +75,19 @@ def ssh_server(folder: Path) -> Iterator[Sequence[str]]:
 
 
 def test_a_login_that_is_cut_off_leaves_its_work_to_the_next_one(tmp_path: Path) -> None:
+    """The first login starts the engine; nothing of its session is left when it is cut off."""
     home, project = tmp_path / "home", tmp_path / "project"
     home.mkdir()
     project.mkdir()
-    (project / "jobs").mkdir()
-    for number in range(OPERATIONS):
-        (project / "jobs" / f"{number:03d}").touch()
+    os.mkfifo(project / "gate")
+    (project / "gated.toml").write_text(
+        'name = "gated"\n[[operations]]\nid = "op-{n}"\nrun = ": <gate"\n'
+        f"for_each = {{ n = {[str(number) for number in range(OPERATIONS)]} }}\n",
+        encoding="utf-8",
+    )
+    at_once = str(OPERATIONS)
     env = minimal_env(
-        home, AI_SQUAD_BASELINE_PARALLELISM="40", AI_SQUAD_MAX_PARALLELISM="40",
+        home, AI_SQUAD_BASELINE_PARALLELISM=at_once, AI_SQUAD_MAX_PARALLELISM=at_once,
         AI_SQUAD_ENABLE_AUTO_TUNING="false",
     )  # fmt: skip
 
@@ -95,29 +101,37 @@ def test_a_login_that_is_cut_off_leaves_its_work_to_the_next_one(tmp_path: Path)
 
     variables = " ".join(shlex.quote(f"{name}={value}") for name, value in env.items())
     screen = f"cd {shlex.quote(str(project))} && exec env {variables} {shlex.join(AISQUAD)}"
-    aisquad("up")
     try:
         with ssh_server(tmp_path) as client:
-            with Terminal([*client, "-tt", screen], cwd=tmp_path, env=env) as first:
-                first.wait_for("No convoys yet")
-                first.send("n")
-                first.wait_for("New convoy")
-                first.send("\x1b[B")
-                first.send("sh -c 'until test -e ../go; do sleep 0.5; done' {}")
-                first.send("\x1b[B")
-                first.send("jobs/*")
-                first.wait_for(f"{OPERATIONS} operations")
-                first.insist("\r", lambda: not first.shows("New convoy"))
-                first.wait_for("● .* running")
+            first_login = [*client, "-tt", f"{screen} gated.toml"]
+            with Terminal(first_login, cwd=tmp_path, env=env) as first:
+                first.wait_for(f"● up .* {OPERATIONS} running")
+                screens, engine = processes_on(project), engine_pid(project / ".ai_squad")
+                assert screens
+                assert engine not in screens
                 first.signal(signal.SIGKILL)
                 first.wait()
+            until(lambda: not processes_on(project) & screens, what="the first screen has gone")
             with Terminal([*client, "-tt", screen], cwd=tmp_path, env=env) as second:
-                second.wait_for("● .* running")
-                (tmp_path / "go").touch()
-                second.wait_for("✓ .* 100 %", bound_s=120)
+                second.wait_for(f"● up .* {OPERATIONS} running")
+                assert engine_pid(project / ".ai_squad") == engine
+                gate = os.open(project / "gate", os.O_RDWR)
+                second.wait_for("✓ gated .* 100 %", bound_s=120)
+                os.close(gate)
                 second.insist("q", lambda: not second.is_alive)
                 assert second.wait() == 0
         (convoy,) = json.loads(aisquad("ls", "--json"))
         assert (convoy["completed"], convoy["total"]) == (OPERATIONS, OPERATIONS)
     finally:
         aisquad("down", "--now")
+
+
+def processes_on(project: Path) -> set[int]:
+    """Return the processes with a terminal whose folder is this: screens, and what runs them."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and (folder / "cwd").resolve(strict=True) == project:
+                terminal = int((folder / "stat").read_text().rpartition(")")[2].split()[4])
+                found |= {int(folder.name)} if terminal else set()
+    return found

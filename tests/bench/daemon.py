@@ -123,8 +123,8 @@ def main() -> None:
         own = asyncio.run(baseline(folder, given.launches))
         state_dir = folder / "state"
         command = [
-            sys.executable, "-m", "aisquad_tui.cli", "up", "--foreground", "--report",
-            "--state", str(state_dir),
+            sys.executable, "-m", "aisquad_tui.cli.background", str(folder), "interrupt",
+            str(state_dir),
         ]  # fmt: skip
         os.environ["AI_SQUAD_MAX_PARALLELISM"] = str(given.running)
         os.environ["AI_SQUAD_BASELINE_PARALLELISM"] = str(given.running)

@@ -1,7 +1,8 @@
 """The screen's figures, measured from outside through a pseudo-terminal of 120x40.
 
-Run it by hand: `python tests/bench/tui.py --items 1000000`. Beside it, in the same minute: the
-first screen and the keys of an empty Textual app.
+Run it by hand: `python tests/bench/tui.py --items 1000000`, with `--attached` for a screen beside
+an engine in the background (and one that must start it first) instead of one with the engine in its
+process. Beside it, in the same minute: the first screen and the keys of an empty Textual app.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING
 
 from aisquad_core.clock import SystemClock
 from aisquad_core.model import ConvoyRecord, ConvoyStatus, Operation, WorkItem, WorkStatus
+from aisquad_core.state.origin import Origin
 from aisquad_core.state.workstate import WorkState
 from tests.acceptance.terminal import AISQUAD, Picture, minimal_env
 from tests.bench.measuring import percentile, print_result
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 COLUMNS, ROWS = 120, 40
+EMBEDDED = ("--embedded",)
 BOUND_S = 60.0
 DOWN, UP = b"\x1b[B", b"\x1b[A"
 KEYS = 200
@@ -159,7 +162,8 @@ def probing(command: Sequence[str], cwd: Path, env: dict[str, str]) -> Iterator[
 
 async def fill(database: Path, number: int) -> None:
     """Write a convoy of so many ended items."""
-    database.parent.mkdir(parents=True)
+    database.parent.mkdir(parents=True, mode=0o700)
+    await asyncio.to_thread(Origin(database).look)  # it is this user's own
     now = datetime.now(UTC)
     record = ConvoyRecord(
         id="yesterday-0000",
@@ -189,7 +193,13 @@ async def fill(database: Path, number: int) -> None:
         await state.create_convoy(record, items)
 
 
-def first_screens(command: Sequence[str], cwd: Path, env: dict[str, str], word: str) -> list[float]:
+def first_screens(
+    command: Sequence[str],
+    cwd: Path,
+    env: dict[str, str],
+    word: str,
+    after_each: Callable[[], object] = lambda: None,
+) -> list[float]:
     """Return the milliseconds to the first screen with a word, of five starts."""
     figures = []
     for _ in range(5):
@@ -197,7 +207,16 @@ def first_screens(command: Sequence[str], cwd: Path, env: dict[str, str], word: 
             came = probe.wait(lambda: probe.picture.has(word))
             figures.append((came - probe.begun) * 1_000)
             probe.read_for(0.3)
+        after_each()
     return figures
+
+
+def aisquad(cwd: Path, env: dict[str, str], *arguments: str) -> str:
+    """Run a command to its end; return what it prints."""
+    done = subprocess.run(
+        [*AISQUAD, *arguments], cwd=cwd, env=env, stdout=subprocess.PIPE, check=True, text=True
+    )
+    return done.stdout
 
 
 def key_latencies(probe: Probe, rows: range) -> list[float]:
@@ -218,10 +237,10 @@ def key_latencies(probe: Probe, rows: range) -> list[float]:
     return sorted(latencies)
 
 
-def cpu_seconds(pid: int) -> dict[str, float]:
-    """Return the processor time of each thread, by its name and number."""
+def cpu_seconds(*pids: int | None) -> dict[str, float]:
+    """Return the processor time of each thread of processes, by its name and number."""
     seconds = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
+    for task in [task for pid in pids if pid for task in Path(f"/proc/{pid}/task").iterdir()]:
         try:
             stat = (task / "stat").read_text()
         except FileNotFoundError:
@@ -241,16 +260,31 @@ def rss_mb(pid: int) -> float:
 
 
 def busy_figures(
-    cwd: Path, env: dict[str, str], *, running: int, operation: str, seconds: float
+    cwd: Path,
+    env: dict[str, str],
+    *,
+    running: int,
+    operation: str,
+    seconds: float,
+    engine: int | None,
 ) -> dict[str, object]:
-    """Measure the screen with so many running operations."""
+    """Measure the screen with so many running operations.
+
+    Args:
+        cwd: Where.
+        env: The environment.
+        running: Operations.
+        operation: What each of them runs.
+        seconds: How long to look at bytes and processor time.
+        engine: The process of the engine; None: the screen's own.
+    """
     file = cwd / "now.toml"
     file.write_text(
         f'name = "now"\n[[operations]]\nid = "sleep-{{n}}"\nrun = {json.dumps(operation)}\n'
         f"for_each = {{ n = {[f'{number:03}' for number in range(running)]} }}\n",
         encoding="utf-8",
     )
-    command = [sys.executable, "-c", NAMED, file.name]
+    command = [sys.executable, "-c", NAMED, *EMBEDDED[: engine is None], file.name]
     with probing(command, cwd, env) as probe:
         pid = probe.process.pid
         probe.wait(lambda: probe.picture.has(f"{running} running"))
@@ -259,12 +293,12 @@ def busy_figures(
             probe.read_for(0.5)
         probe.wait(lambda: probe.picture.has("sleep-000"))
         probe.read_for(5.0)
-        cpu, written, begun = cpu_seconds(pid), probe.written, time.perf_counter()
+        cpu, written, begun = cpu_seconds(pid, engine), probe.written, time.perf_counter()
         probe.read_for(seconds)
         elapsed_s = time.perf_counter() - begun
         spent = {
             name: (value - cpu.get(name, 0.0)) / elapsed_s * 100
-            for name, value in cpu_seconds(pid).items()
+            for name, value in cpu_seconds(pid, engine).items()
         }
         rate = (probe.written - written) / elapsed_s
         top = probe.picture.row_of(r"ITEM +STATUS") + 1
@@ -281,8 +315,11 @@ def busy_figures(
             ),
             "rss_mb": rss_mb(pid),
         }
-        probe.send(b"\x11")
-        probe.wait(lambda: probe.picture.has("Leave while"))
+        if engine is None:
+            probe.send(b"\x11")
+            probe.wait(lambda: probe.picture.has("Leave while"))
+        else:
+            result["engine_rss_mb"] = rss_mb(engine)
     return result
 
 
@@ -298,6 +335,9 @@ def main() -> None:
     parser.add_argument("--running", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--operation", default="exec sleep 3600", help="what each of them runs")
+    parser.add_argument(
+        "--attached", action="store_true", help="beside an engine in a process of its own"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="aisquad-bench-", dir=".") as name:
         cwd = Path(name).resolve()
@@ -309,15 +349,28 @@ def main() -> None:
         )
         asyncio.run(fill(cwd / ".ai_squad" / "workstate.db", arguments.items))
         empty = [sys.executable, "-c", EMPTY_APP]
-        first = first_screens(AISQUAD, cwd, env, "op-0000")
-        empty_first = first_screens(empty, cwd, env, "row 29")
-        busy = busy_figures(
+        measure = partial(
+            busy_figures,
             cwd,
             env,
             running=arguments.running,
             operation=arguments.operation,
             seconds=arguments.seconds,
         )
+        if arguments.attached:
+            down = partial(aisquad, cwd, env, "down", "--now")
+            cold = first_screens(AISQUAD, cwd, env, "op-0000", down)
+            engine = json.loads(aisquad(cwd, env, "up", "--json"))["pid"]
+            try:
+                first = first_screens(AISQUAD, cwd, env, "op-0000")
+                busy = measure(engine=engine)
+            finally:
+                down()
+            busy["first_screen_without_engine_ms"] = statistics.median(cold)
+        else:
+            first = first_screens([*AISQUAD, *EMBEDDED], cwd, env, "op-0000")
+            busy = measure(engine=None)
+        empty_first = first_screens(empty, cwd, env, "row 29")
         with probing(empty, cwd, env) as probe:
             probe.wait(lambda: probe.picture.has("row 29"))
             probe.send(DOWN)
@@ -325,7 +378,7 @@ def main() -> None:
             empty_keys = key_latencies(probe, range(30))
     print_result(
         {
-            "name": f"tui --items {arguments.items}",
+            "name": f"tui --items {arguments.items}{' --attached' * arguments.attached}",
             "running": arguments.running,
             "operation": arguments.operation,
             "first_screen_ms": statistics.median(first),

@@ -10,17 +10,16 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
-from aisquad_core import service
+from aisquad_core import endpoint, service
 from aisquad_core.api import ItemFilter
 from aisquad_core.client import SocketEngine
-from aisquad_core.errors import EngineStartError, EngineStoppedError
+from aisquad_core.errors import EngineRunningError, EngineStartError, EngineStoppedError
 from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
 from aisquad_core.spec import SpecFormat, SpecSource
 from aisquad_core.state.folder import engine_pid
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(90)
 BOUND_S = 30
-RACES = 20
 
 
 @dataclass
@@ -115,9 +113,22 @@ def test_readiness_is_one_line_of_json_and_then_the_pipe_is_closed(served: Servi
         engine.kill()
 
 
+async def test_an_engine_lives_on_though_whoever_started_it_is_gone(served: Service) -> None:
+    command = served_engine.command(served.state_dir)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as engine:  # noqa: ASYNC220  # it forks
+        assert engine.stdout is not None
+        engine.stdout.close()  # as a login that is cut off while the engine starts
+        await until((served.state_dir / endpoint.SOCKET_NAME).exists)
+        async with SocketEngine(served.state_dir) as client:
+            assert (await client.snapshot()).engine.pid == engine.pid
+        await until(lambda: "serves" in (served.state_dir / service.LOG_NAME).read_text())
+        assert engine.poll() is None
+        engine.kill()
+
+
 async def test_a_second_start_says_who_holds_the_folder(served: Service) -> None:
     pid = await served.start()
-    with pytest.raises(EngineStartError, match=rf"\b{pid}\b"):
+    with pytest.raises(EngineRunningError, match=rf"\b{pid}\b"):
         await served.start()
     assert engine_pid(served.state_dir) == pid
 
@@ -129,38 +140,6 @@ def test_a_process_that_ends_without_a_word_is_an_error_that_names_the_log(
     with pytest.raises(EngineStartError, match=r"ended at once.*engine\.log"):
         service.start(command, served.state_dir, cwd=served.folder)
     assert (served.state_dir / service.LOG_NAME).read_text() == "no luck\n"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(180)
-def test_of_two_starts_at_the_same_instant_one_is_the_engine(served: Service) -> None:
-    for _ in range(RACES):
-        together = threading.Barrier(2)
-        pids: list[int] = []
-        refusals: list[str] = []
-
-        def race(
-            together: threading.Barrier = together,
-            pids: list[int] = pids,
-            refusals: list[str] = refusals,
-        ) -> None:
-            together.wait()
-            try:
-                pids.append(served_engine.start(served.state_dir))
-            except EngineStartError as error:
-                refusals.append(str(error))
-
-        racers = [threading.Thread(target=race) for _ in range(2)]
-        for racer in racers:
-            racer.start()
-        for racer in racers:
-            racer.join()
-        served.pids += pids
-        assert len(pids) == 1, refusals
-        assert len(refusals) == 1
-        assert str(served.state_dir) in refusals[0]
-        served.pids.remove(pids[0])
-        assert served_engine.end(pids[0], signal.SIGKILL) == -signal.SIGKILL
 
 
 async def test_term_puts_what_runs_back_to_the_queue_with_the_same_attempt(

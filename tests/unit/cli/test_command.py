@@ -217,9 +217,9 @@ def test_an_engine_that_takes_no_commands_is_named(
     aisquad: Aisquad, reader: FakeReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aisquad_core.connect._PATIENCE_S", 0)
-    monkeypatch.setattr("aisquad_tui.cli.up._PATIENCE_S", 0)
+    monkeypatch.setattr("aisquad_tui.cli.session.START_PATIENCE_S", 0)
     folder = StateFolder(tmp_path / ".ai_squad")
-    folder.acquire()  # as an engine does that lives in a screen
+    folder.acquire()  # as an engine does that lives in a script
     try:
         ran = aisquad("parallelism", "2")
         raised = aisquad("up")

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aisquad_core.api import StopMode
+from aisquad_core.model import Operation
 from aisquad_core.testing import FakeClock, FakeEngine
 from aisquad_tui.app import SquadApp
-from aisquad_tui.cli.leaving import Leaving
+from aisquad_tui.cli import leaving as leaving_module
+from aisquad_tui.cli.leaving import Leaving, tell_detached
+from aisquad_tui.store import Store
 from tests.tui import playing, scenes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from aisquad_tui.store import Picture
 
 _BOUND_S = 15.0
 
@@ -57,7 +63,7 @@ async def engine() -> AsyncIterator[Stubborn]:
 
 
 def leaving_of(engine: FakeEngine, *, is_kept: bool = True) -> Leaving:
-    return Leaving(engine, grace_s=10.0, is_kept=is_kept)
+    return Leaving(engine, grace_s=10.0, is_kept=is_kept, stopped=asyncio.Event())
 
 
 @pytest.mark.parametrize(
@@ -117,3 +123,54 @@ async def test_one_more_signal_kills_what_does_not_end(engine: Stubborn) -> None
             os.kill(os.getpid(), signal.SIGINT)
     assert engine.modes == [StopMode.INTERRUPT, StopMode.KILL]
     assert leaving.status is None
+
+
+async def test_the_screen_ends_with_an_engine_that_somebody_else_stopped(
+    engine: Stubborn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = asyncio.Event()
+    leaving = Leaving(engine, grace_s=10.0, is_kept=True, stopped=stopped)
+
+    class Ready(Playing):
+        def on_ready(self) -> None:
+            stopped.set()
+
+    app = Ready(playing.surroundings_of(engine, FakeClock(scenes.START)))
+    async with asyncio.timeout(_BOUND_S):
+        await leaving.show(app, has_mouse=False)
+        await leaving.stop_engine(app.stop_mode)
+    assert (leaving.status, engine.modes) == (None, [])
+    assert capsys.readouterr().err == "the engine was stopped from another terminal\n"
+
+
+async def picture_of(engine: FakeEngine) -> Picture:
+    """Return the picture of a screen that has just begun."""
+    store = Store()
+    store.apply(await engine.snapshot())
+    return store.take().picture
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+async def test_work_that_goes_on_without_the_screen_is_told(
+    engine: Stubborn,
+    is_new: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leaving_module, "logout_warning", lambda: "it ends at logout")
+    engine.add_convoy("c", [Operation(id=id, argv=("sleep", "9")) for id in "abcdefg"])
+    tell_detached(await picture_of(engine), is_new=is_new)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "the engine runs on (5 running, 2 queued); `aisquad down` stops it"
+    assert said[1:] == (["warning: it ends at logout"] if is_new else [])
+
+
+async def test_an_idle_engine_is_told_only_to_whoever_started_it(
+    engine: Stubborn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = await picture_of(engine)
+    tell_detached(picture, is_new=False)
+    tell_detached(replace(picture, lost_at=scenes.START), is_new=True)
+    assert capsys.readouterr().err == ""
+    tell_detached(picture, is_new=True)
+    assert "runs on (nothing to do); `aisquad down`" in capsys.readouterr().err

@@ -101,3 +101,15 @@ def test_a_file_that_cannot_be_written_holds_and_is_told(
     assert waiting(origin, "one", "two") == ["one"]
     assert "workstate.db-origin cannot be written" in caplog.text
     assert sorted(os.listdir(tmp_path)) == ["workstate.db", "workstate.db-origin"]
+
+
+def test_a_work_state_began_elsewhere_until_an_engine_here_has_looked_at_it(tmp_path: Path) -> None:
+    database = tmp_path / "workstate.db"
+    origin = Origin(database, machine="here")
+    assert not origin.began_elsewhere()  # there is none
+    database.touch()
+    assert origin.began_elsewhere()
+    origin.look()
+    origin.hold([])
+    assert not origin.began_elsewhere()
+    assert Origin(database, machine="elsewhere").began_elsewhere()
