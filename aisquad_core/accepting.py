@@ -22,13 +22,16 @@ async def accept(listener: socket.socket) -> socket.socket:
     Raises:
         OSError: The listener itself fails.
     """
+    is_told = False
     while True:
         try:
             connection, _ = await asyncio.get_running_loop().sock_accept(listener)
         except OSError as error:
             if error.errno not in _SHORT_OF_DESCRIPTORS:
                 raise
-            logger.warning("cannot take a connection now: %s", error.strerror)
+            if not is_told:
+                logger.warning("cannot take a connection now: %s", error.strerror)
+            is_told = True
             await asyncio.sleep(_RETRY_S)
         else:
             return connection

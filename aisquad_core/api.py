@@ -734,6 +734,21 @@ class EngineAPI(ItemReader, Protocol):
         """
         ...
 
+    async def rescue(self, target: str) -> int:
+        """Write a copy of the work state to a new file; return its size in bytes.
+
+        It is made from what the engine has open, so that all that was acknowledged is in it even
+        when the file itself was moved, deleted or overwritten.
+
+        Args:
+            target: Absolute path on the engine's machine, outside the work state's own place.
+
+        Raises:
+            InputError: There is a file already, or the path will not do; nothing was written.
+            StorageError: It cannot be written.
+        """
+        ...
+
     async def wait(
         self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
     ) -> tuple[ConvoyView, ...]:

@@ -299,6 +299,11 @@ class SocketEngine:
         size: int = await self._ask("set_parallelism", parallelism)
         return size
 
+    async def rescue(self, target: str) -> int:
+        """Write a copy of the work state to a new file."""
+        size_bytes: int = await self._ask("rescue", target)
+        return size_bytes
+
     async def wait(
         self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
     ) -> tuple[ConvoyView, ...]:

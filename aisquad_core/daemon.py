@@ -206,6 +206,7 @@ class _Connection:
             "pause": engine.pause,
             "resume": lambda r: engine.resume(r.convoy_id, env=r.env),
             "set_parallelism": engine.set_parallelism,
+            "rescue": engine.rescue,
             "wait": lambda r: engine.wait(r.convoy_ids, is_any=r.is_any, timeout_s=r.timeout_s),
             "stop": stop,
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from aisquad_core.api import (
@@ -24,6 +25,7 @@ from aisquad_core.clock import SystemClock
 from aisquad_core.errors import (
     AISquadError,
     EngineStoppedError,
+    InputError,
     PoolError,
     StateError,
     StorageError,
@@ -55,11 +57,19 @@ from aisquad_core.notices import Notices
 from aisquad_core.sanitise import one_line
 from aisquad_core.state.folder import StateFolder, boot_id
 from aisquad_core.state.origin import Origin
+from aisquad_core.state.room import find_shortage
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.upkeep import EVERY_S, Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Mapping,
+        Sequence,
+    )
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -87,6 +97,9 @@ if TYPE_CHECKING:
 _CONVOYS_SHOWN = 100
 """Latest convoys of the work state that the first picture holds."""
 _HOLD = "interrupted: `aisquad run --resume {}` continues it"
+_HOLD_DOUBTED = (
+    "may have run already, since the work state went back: `aisquad run --resume {}` continues it"
+)
 _HOLD_FOREIGN = "begun by another user or machine: `aisquad run --resume {}` continues it"
 
 
@@ -110,7 +123,7 @@ class Engine:
         NewerSchemaError: On entering, if a newer aisquad wrote the work state.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0915
         self,
         settings: Settings,
         *,
@@ -127,6 +140,7 @@ class Engine:
         self._backpressure = StorageBackpressure(
             threshold=settings.backpressure_threshold, clock=clock
         )
+        self._boot_id = boot_id()
         self._state = WorkState(
             settings.workstate_db,
             clock=clock,
@@ -187,7 +201,7 @@ class Engine:
             runner=self._runner,
             environments=self._environments,
             clock=clock,
-            boot_id=boot_id(),
+            boot_id=self._boot_id,
             grace_s=settings.grace_s,
         )
         self._steering = Steering(
@@ -252,7 +266,7 @@ class Engine:
         )
         self._exits = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
-        self._background: list[asyncio.Task[None]] = []
+        self._background: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[Outcome | AISquadError]] = set()
         """Cancels that are being carried out; what is left of them the next engine does."""
         self._phase: Phase = "recovering"
@@ -260,9 +274,15 @@ class Engine:
         self._hastened = asyncio.Event()
         self._hastened_by = StopMode.DETACH
         """The mode of whoever could not wait for a drain; what is adopted meanwhile is left."""
+        self._let_go = asyncio.Event()
+        """Set when what is being stopped is to be left running after all."""
         self._has_loaded = asyncio.Event()
         """Whether every convoy that earlier engines left is in memory (or never will be)."""
         self._shown: EngineView | None = None
+        self._strays = 0
+        """Operations that run and that a work state which went back does not know."""
+        self._are_facts_recorded = False
+        """Whether commands in other processes can read what this engine does."""
 
     # Lifetime
 
@@ -279,20 +299,21 @@ class Engine:
             await stack.enter_async_context(self._runner)
             await stack.enter_async_context(self._executor)
             await self._state.delete_orphans()
-            await self._record_facts()
             await self._show_ended_convoys()
             # Before anything can be launched, so that nothing of this engine is taken over, too.
             unfinished = await self._state.reader.unfinished_convoys()
             if self._origin.is_foreign:
                 await asyncio.to_thread(self._notices.disown)
-            await asyncio.to_thread(self._origin.hold, [record.id for record in unfinished])
+            ids = [record.id for record in unfinished]
+            await asyncio.to_thread(self._origin.hold, ids)
+            if self._state.setback is not None:  # remembered before anything is marked anew
+                await asyncio.to_thread(self._origin.doubt, ids)
+            self._executor.halt = await self._find_halt()
             await self._tasks.__aenter__()
             self._exits = stack.pop_all()
         self._notices.start(self._tasks)
-        self._background = [
-            self._tasks.create_task(self._keep_ticking()),
-            self._tasks.create_task(self._take_over(unfinished)),
-        ]
+        self._begin(self._keep_ticking())
+        self._begin(self._take_over(unfinished))
         return self
 
     async def __aexit__(
@@ -310,6 +331,11 @@ class Engine:
             await self._tasks.__aexit__(None, None, None)
             await self._exits.aclose()
 
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
+        """Let work go on until it is done, or the engine is left."""
+        self._background.add(task := self._tasks.create_task(work))
+        task.add_done_callback(self._background.discard)
+
     async def stop(self, mode: StopMode = StopMode.INTERRUPT) -> None:
         """Let nothing more start, deal with what runs, end; see `EngineAPI.stop`."""
         is_first = self._stopped is None
@@ -326,9 +352,9 @@ class Engine:
         else:
             self._hastened_by = mode
             self._hastened.set()
-        await self._steering.interrupt(
-            self._runs_to_stop(mode), grace_s=0.0 if mode is StopMode.KILL else None
-        )
+            if mode is StopMode.DETACH and not is_first:
+                self._let_go.set()
+        await self._end(mode)
         await self._notices.close(0.0 if mode is StopMode.KILL else self._settings.grace_s)
         if not is_first:
             await stopped.wait()
@@ -345,15 +371,18 @@ class Engine:
             for run in list(self._executor.runs.values()):
                 await run.settled.wait()
 
-        async with asyncio.TaskGroup() as tasks:
-            waits = [tasks.create_task(settle_all()), tasks.create_task(self._hasten())]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
+        await _unless(self._hastened, settle_all())
         return self._hastened_by
 
-    async def _hasten(self) -> None:
-        await self._hastened.wait()
+    async def _end(self, mode: StopMode) -> None:
+        """End what does not outlive the engine.
+
+        While storage refuses nothing can be ended in order. Whoever asks then to leave it running
+        lets go of all of it, and the next engine takes it over.
+        """
+        grace_s = 0.0 if mode is StopMode.KILL else None
+        runs = self._runs_to_stop(mode)
+        await _unless(self._let_go, self._steering.interrupt(runs, grace_s=grace_s))
 
     def _runs_to_stop(self, mode: StopMode) -> list[Run]:
         """Return what ends with the engine: callables, and processes unless they are left running.
@@ -376,12 +405,11 @@ class Engine:
         """Load what earlier engines left and decide every start of theirs; then let work start."""
         convoys = []
         for record in unfinished:
-            if self._origin.waits(record.id):
-                hold: str | None = _HOLD_FOREIGN.format(record.id)
-            else:
-                hold = None if self._is_resuming else _HOLD.format(record.id)
-            convoys.append(await self._recovery.load(record, hold=hold))
+            convoys.append(await self._recovery.load(record, hold=self._hold(record.id)))
             self._picture.convoy_changed(convoys[-1])
+        if self._state.setback is not None:
+            known = {run.token for run in self._executor.runs.values()}
+            self._strays = len((await self._runner.inventory()).keys() - known)
         self._has_loaded.set()
         for convoy in convoys:
             await self._recovery.reconcile(convoy)
@@ -390,6 +418,14 @@ class Engine:
             self._executor.open()
             self._show_engine()
             await self._keep_up()
+
+    def _hold(self, convoy_id: str) -> str | None:
+        """Return why an earlier engine's convoy starts nothing by itself; None: it does."""
+        if self._origin.is_doubted(convoy_id):
+            return _HOLD_DOUBTED.format(convoy_id)
+        if self._origin.waits(convoy_id):
+            return _HOLD_FOREIGN.format(convoy_id)
+        return None if self._is_resuming else _HOLD.format(convoy_id)
 
     async def _keep_up(self) -> None:
         """Tidy up now and every hour; what cannot be done now may be done then."""
@@ -415,28 +451,37 @@ class Engine:
         load = await self._governor.tick()
         self._picture.sampled(load)
         self._past.sampled(load, self._view())
-        self._executor.halt = await self._state.check_identity()
-        try:
-            await self._state.mark()
-        except StorageError as error:
-            self._ledger.trouble = str(error)
+        self._executor.halt = await self._find_halt()
+        await self._probe_storage()
         refs = [run.ref for run in self._executor.runs.values() if run.is_process]
         self._log_trouble = await self._log_cap.check(refs)
         for convoy in self._steering.expired():
-            self._tasks.create_task(self._steering.expire(convoy))
+            self._begin(self._steering.expire(convoy))
         self._show_engine()
+
+    async def _find_halt(self) -> str | None:
+        """Return why nothing may start, whatever else is well."""
+        if (change := await self._state.check_identity()) is not None:
+            return f"{change}: nothing is committed or started; `aisquad rescue FILE` saves a copy"
+        return await asyncio.to_thread(find_shortage, self._settings.state_dir)
+
+    async def _probe_storage(self) -> None:
+        """Commit what is only said and not done; after a refusal, find out whether that is over."""
+        try:
+            if not self._are_facts_recorded:
+                self._are_facts_recorded = True
+                await self._state.record_engine(self._overview.facts(self._boot_id))
+            if await self._state.mark(is_probe=self._ledger.trouble is not None):
+                self._ledger.trouble = None
+        except StorageError as error:
+            self._are_facts_recorded = False
+            self._ledger.trouble = str(error)
 
     async def _resized(self, previous: int) -> None:
         view = self._view()
         self._picture.resized(previous, view)
         self._past.resized(self._clock.now(), previous, view)
-        await self._record_facts()
-
-    async def _record_facts(self) -> None:
-        """Let commands in other processes know what this engine does."""
-        await self._ledger.until_stored(
-            lambda: self._state.record_engine(self._overview.facts(boot_id()))
-        )
+        self._are_facts_recorded = False
 
     def _show_engine(self) -> None:
         """Tell watchers of the engine itself when something about it changed but the load."""
@@ -462,12 +507,19 @@ class Engine:
             or self._recovery.trouble
             or self._ledger.trouble
             or self._executor.trouble
-            or self._state.setback
+            or self._setback()
             or self._log_trouble
             or self._upkeep_trouble
             or self._past.trouble
         )
         return self._overview.view(self._phase, trouble)
+
+    def _setback(self) -> str | None:
+        """Say that the work state went back, and what still runs of the time that it forgot."""
+        setback = self._state.setback
+        if setback is None or not self._strays:
+            return setback
+        return f"{setback}; operations that it does not know and that still run: {self._strays}"
 
     def _counts(self) -> dict[str, StatusCounts] | None:
         """Return the counts of convoys; None while those of earlier engines are being loaded."""
@@ -690,6 +742,14 @@ class Engine:
         self._show_engine()
         return size
 
+    async def rescue(self, target: str) -> int:
+        """Write a copy of the work state; see `EngineAPI.rescue`."""
+        self._check_readable()
+        path = Path(target)
+        if not path.is_absolute():
+            raise InputError(f"{target!r}: expected an absolute path")
+        return await self._state.rescue(path)
+
     async def wait(
         self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
     ) -> tuple[ConvoyView, ...]:
@@ -722,3 +782,16 @@ class Engine:
 
 def _stopping_error() -> EngineStoppedError:
     return EngineStoppedError("the engine is stopping and takes no more commands")
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[object, object, None]) -> None:
+    """Wait until something is done, or give it up when the event is set."""
+    async with asyncio.TaskGroup() as tasks:
+        waits = [tasks.create_task(work), tasks.create_task(_wait(event))]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

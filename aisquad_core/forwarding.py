@@ -160,6 +160,10 @@ class ForwardingEngine(ABC):
         """Pin the parallelism, or with None give it back to auto."""
         return await self.call(lambda api: api.set_parallelism(parallelism))
 
+    async def rescue(self, target: str) -> int:
+        """Write a copy of the work state to a new file."""
+        return await self.call(lambda api: api.rescue(target))
+
     async def wait(
         self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None
     ) -> tuple[ConvoyView, ...]:

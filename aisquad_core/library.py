@@ -132,7 +132,8 @@ class Convoy:
             convoy_id=convoy_id,
             status=view.status,
             counts=view.counts,
-            duration_s=(finished_at - started_at).total_seconds()
+            # The wall clock may have been set back meanwhile.
+            duration_s=max(0.0, (finished_at - started_at).total_seconds())
             if started_at and finished_at
             else 0.0,
             results=dict(self._results),

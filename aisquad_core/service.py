@@ -35,13 +35,19 @@ _LOG_BYTES: Final = 2_000_000
 _LOGS_KEPT: Final = 3
 _START_WAIT_S: Final = 60.0
 """An engine that takes over a long night's work first reads it."""
+_THREADS: Final = 6
+"""For short calls that block; there from the start."""
 _MOST_READY_BYTES: Final = 65_536
 
 logger = logging.getLogger(__name__)
 
 
 async def serve(
-    settings: Settings, *, on_ready: Callable[[], None], on_term: StopMode = StopMode.INTERRUPT
+    settings: Settings,
+    *,
+    on_ready: Callable[[], None],
+    on_term: StopMode = StopMode.INTERRUPT,
+    is_logging: bool = False,
 ) -> None:
     """Run an engine and serve it until somebody stops it; unfinished convoys go on.
 
@@ -49,6 +55,7 @@ async def serve(
         settings: What the operator set.
         on_ready: Called once the engine answers on its socket.
         on_term: What SIGTERM and SIGINT mean for what runs.
+        is_logging: Whether the log goes to the state folder.
 
     Raises:
         EngineRunningError: Another engine holds the state folder.
@@ -57,15 +64,19 @@ async def serve(
     # Whoever only starts the process of an engine does not pay for one.
     from aisquad_core.daemon import Server  # noqa: PLC0415
     from aisquad_core.engine import Engine  # noqa: PLC0415
+    from aisquad_core.execution.work_thread import steady_pool  # noqa: PLC0415
     from aisquad_core.monitoring.beside import monitored  # noqa: PLC0415
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(steady_pool(_THREADS, "aisquad-io"))
     with ExitStack() as handlers:
         async with (
             Engine(settings, is_resuming=True) as engine,
             Server(engine, settings.state_dir, on_stopped=stopped.set) as server,
         ):
+            if is_logging:  # not before: the folder, and so its log, may be another engine's
+                keep_log(settings.state_dir)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, server.stop, on_term)
                 handlers.callback(loop.remove_signal_handler, number)

@@ -244,6 +244,7 @@ RESULTS: Mapping[str, Any] = {
     "pause": None,
     "resume": None,
     "set_parallelism": int,
+    "rescue": int,
     "wait": tuple[ConvoyView, ...],
     "stop": None,
 }
@@ -263,6 +264,7 @@ REQUESTS: Mapping[str, Any] = {
     "pause": str,
     "resume": ResumeRequest,
     "set_parallelism": Any,
+    "rescue": str,
     "wait": WaitRequest,
     "stop": StopMode,
     "subscribe": int | None,

@@ -6,7 +6,6 @@ import asyncio
 import errno
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from aisquad_core.execution.tree import (
     kill_members,
     terminate_sessions,
 )
+from aisquad_core.execution.work_thread import steady_pool
 
 if TYPE_CHECKING:
     from aisquad_core.clock import Clock
@@ -70,7 +70,7 @@ class _Call:
 
 
 class TreeEnder:
-    """Ends process trees, many at a time, from a thread of its own.
+    """Ends process trees, many at a time, from a thread of its own; making one blocks.
 
     Args:
         clock: Paces grace periods and sweeps.
@@ -78,7 +78,7 @@ class TreeEnder:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="aisquad-sweep")
+        self._pool = steady_pool(1, "aisquad-sweep")
         self._waiting: defaultdict[_Sweep, list[_Call]] = defaultdict(list)
         self._turn = asyncio.Lock()
         self._late: set[Tree] = set()

@@ -192,9 +192,9 @@ class ConvoyExecutor:
                 await asyncio.sleep(0)
 
     async def _wait_for_calm(self) -> None:
-        while self.halt is not None:
+        while self.halt is not None or self._ledger.trouble is not None:
             await self._clock.sleep(_START_RETRY_S)
-        if self.trouble is not None or self._ledger.trouble is not None:
+        if self.trouble is not None:
             await self._clock.sleep(_START_RETRY_S)
         await self._governor.wait_for_calm(last_start_s=self.last_start_s)
 
@@ -419,6 +419,8 @@ class ConvoyExecutor:
             self._ledger.requeue(task, delay_s=delay_s)
         else:
             delay_s = 0.0 if end.did_run else _START_RETRY_S
+            if run.request is None and end.error is not None:
+                self.trouble = one_line(f"cannot start {task.item_id}: {end.error}")
             self._ledger.requeue(task, delay_s=delay_s, reason=end.error)
 
     # Time

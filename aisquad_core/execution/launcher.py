@@ -36,13 +36,16 @@ CANNOT_CLAIM = 125
 
 # Its variables must not be the operation's: what is exported under the same name would change.
 # `exec` in a subshell keeps a command named `exit` or `echo` from being the shell's own; a path
-# needs neither. A cgroup of its own is to be entered by a builtin `echo` before the claim.
+# needs neither. A shell that may not fork gives up: it unwrites its claim then, since the command
+# never ran. A cgroup of its own is to be entered by a builtin `echo` before the claim.
 SCRIPT = r"""trap : TERM INT HUP
 set -C
 read -r _AISQUAD_STAT </proc/self/stat &&
   printf 'launcher %s\n%s\n' "$$" "$_AISQUAD_STAT" >"$1/claim" || exit 125
 echo 500 2>/dev/null >|/proc/self/oom_score_adj
 _AISQUAD_START=$1
+_AISQUAD_STATUS=
+trap '[ "$_AISQUAD_STATUS" ] || : >|"$_AISQUAD_START/claim"' EXIT
 _AISQUAD_STDIN=$3
 _aisquad_run() {
   cd -P "$2" || return 126

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from aisquad_core.errors import ConcurrentUpdateError, StorageError
+from aisquad_core.errors import ConcurrentUpdateError, RunnerError, StorageError
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, WorkStatus
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _STORAGE_RETRY_S = 1.0
 _MOVED_AT_ONCE = 500
 """Tasks of a bulk move between which the loop does other things."""
 _Stored = TypeVar("_Stored")
+logger = logging.getLogger(__name__)
 _QUEUED = (WorkStatus.PENDING, WorkStatus.BLOCKED)
 
 
@@ -76,6 +78,8 @@ class Ledger:
         """Set when something waits for a time; the timekeeper clears it."""
         self.convoy_ends = asyncio.Lock()
         """Held while a convoy ends or is opened again."""
+        self._refused = asyncio.Lock()
+        """Held in turn by writes that storage has refused, in the order of the refusals."""
         self._state = state
         self._scheduler = scheduler
         self._environments = environments
@@ -98,6 +102,7 @@ class Ledger:
         self._take(task, update)
         convoy = task.convoy
         if convoy.record.started_at is None:
+            convoy.begun_s = self._clock.monotonic()
             started = replace(
                 convoy.record, started_at=update.started_at, status=ConvoyStatus.RUNNING
             )
@@ -204,7 +209,10 @@ class Ledger:
             self._scheduler.remove(convoy)
             if not self._scheduler.convoys:
                 gc.unfreeze()
-            await self._environments.forget(convoy_id)
+            try:
+                await self._environments.forget(convoy_id)
+            except RunnerError as error:  # it goes with the convoy's folder, when that is pruned
+                logger.warning("%s", error)
 
     async def update_convoy(self, convoy: ConvoyState, record: ConvoyRecord) -> None:
         """Commit a convoy's record."""
@@ -231,16 +239,32 @@ class Ledger:
             observer.item_changed(task, update)
 
     async def until_stored(self, write: Callable[[], Awaitable[_Stored]]) -> _Stored:
-        """Write what has already happened, again and again until storage takes it."""
-        while True:
+        """Write what has already happened, again and again until storage takes it.
+
+        What was refused is written in the order in which it was, one attempt a second.
+        """
+        if not self._refused.locked():
             try:
-                stored = await write()
-            except StorageError as error:
-                self.trouble = str(error)
-                await self._clock.sleep(_STORAGE_RETRY_S)
-            else:
-                self.trouble = None
-                return stored
+                return await self._try(write)
+            except StorageError:
+                pass  # it waits for its turn from here on, and `trouble` says why
+        async with self._refused:
+            while True:
+                if self.trouble is not None:
+                    await self._clock.sleep(_STORAGE_RETRY_S)
+                try:
+                    return await self._try(write)
+                except StorageError:
+                    continue
+
+    async def _try(self, write: Callable[[], Awaitable[_Stored]]) -> _Stored:
+        try:
+            stored = await write()
+        except StorageError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = None
+        return stored
 
 
 def final_status(convoy: ConvoyState) -> ConvoyStatus:

@@ -1,10 +1,11 @@
-"""Keeps the logs of running operations below a size: head and tail stay, the middle goes.
+"""Keeps what running operations print below a size: head and tail stay, the middle goes.
 
 An operation writes into its log itself, by a descriptor of its own that only appends, so the log is
 cut from outside while it grows: a hole is punched into the middle (fallocate(2)), which gives its
 blocks back and moves no byte of the rest. The file's length and all offsets stay as they are;
 `output.read_range` shows a line in place of the hole. What is not plainly the log that the engine
-made (a link, a second name, another owner) is reported and never touched.
+made (a link, a second name, another owner) is reported and never touched. A `result` that is kept
+apart is treated as a log.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import stat
 from functools import cache
 from typing import TYPE_CHECKING
 
-from aisquad_core.execution.launcher import LOG, start_folder
+from aisquad_core.execution.launcher import LOG, RESULT, start_folder
 from aisquad_core.sanitise import one_line
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SMALLEST_LIMIT_BYTES = 65_536
 """A limit below this counts as this: a head and a tail need some blocks each."""
 MOST_LOGS = 200
-"""Logs that one look covers; with more of them, the next look goes on with the rest."""
+"""Starts that one look covers; with more of them, the next look goes on with the rest."""
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _BLOCK_BYTES = 512
@@ -58,6 +59,8 @@ class LogCap:
         self._punch = punch or punch_hole
         self._is_supported = True
         self._next = 0
+        self._running: dict[str, StartRef] = {}
+        """The starts of the last look, by token: those that are gone ended since."""
         self._troubles: dict[str, str] = {}
         """By path, what is wrong with a log that still runs."""
 
@@ -70,25 +73,35 @@ class LogCap:
         Returns:
             None, or in words the first log that could not be kept below the limit.
         """
-        if not self._limit_bytes or not refs:
+        running = {ref.token: ref for ref in refs}
+        ended = [ref for token, ref in self._running.items() if token not in running]
+        self._running = running
+        if not self._limit_bytes or not (refs or ended):
             return None
-        return await asyncio.to_thread(self._check, refs)
+        return await asyncio.to_thread(self._check, refs, ended[:MOST_LOGS])
 
-    def _check(self, refs: Sequence[StartRef]) -> str | None:
-        paths = [f"{start_folder(self._runs_dir, ref)}/{LOG}" for ref in refs]
-        begin = self._next if self._next < len(paths) else 0
+    def _check(self, refs: Sequence[StartRef], ended: Sequence[StartRef]) -> str | None:
+        for path in self._paths(ended):  # a last time: much may have come since the last look
+            self._look_at(path)
+        begin = self._next if self._next < len(refs) else 0
         self._next = begin + MOST_LOGS
-        for path in paths[begin : self._next]:
+        for path in self._paths(refs[begin : self._next]):
             trouble = self._look_at(path)
             if trouble is None:
                 self._troubles.pop(path, None)
             else:
                 self._troubles[path] = trouble
-        self._troubles = {path: self._troubles[path] for path in paths if path in self._troubles}
+        if self._troubles:
+            running = set(self._paths(refs))
+            self._troubles = {p: what for p, what in self._troubles.items() if p in running}
         for path, trouble in self._troubles.items():
             others = len(self._troubles) - 1
             return one_line(f"{path}: {trouble}") + (f" (and {others} more)" if others else "")
         return None
+
+    def _paths(self, refs: Sequence[StartRef]) -> list[str]:
+        folders = [start_folder(self._runs_dir, ref) for ref in refs]
+        return [f"{folder}/{name}" for folder in folders for name in (LOG, RESULT)]
 
     def _look_at(self, path: str) -> str | None:
         """Return what is wrong with a log, having cut it if it is too long."""

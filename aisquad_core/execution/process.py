@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
@@ -35,10 +34,11 @@ from aisquad_core.execution.watched import (
     try_open,
     watch_child,
 )
-from aisquad_core.execution.work_thread import WorkThread
+from aisquad_core.execution.work_thread import WorkThread, steady_pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from concurrent.futures import ThreadPoolExecutor
     from types import TracebackType
     from typing import Self
 
@@ -86,14 +86,16 @@ class LocalRunner:
         self._exits: asyncio.Queue[Exit | None] = asyncio.Queue()
         self._ended: list[Start] = []
         self._has_ended = asyncio.Event()
-        self._ender = TreeEnder(clock)
         self._deaths = DeathWatch()
         self._usage = UsageMeter()
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="aisquad-run")
+        self._pool: ThreadPoolExecutor | None = None
+        """None: looked into without having been entered; the loop's own threads do."""
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
         """Begin to watch."""
+        self._pool = await asyncio.to_thread(steady_pool, _THREADS, "aisquad-run")
+        self._ender = await asyncio.to_thread(TreeEnder, self._clock)
         self._starter = WorkThread("aisquad-start")
         self._settler = WorkThread("aisquad-settle")
         self._boot_id = await self._hop(_read_boot_id)
@@ -368,7 +370,8 @@ class LocalRunner:
             await self._ender.close()
             await self._starter.close()
             await self._settler.close()
-            await asyncio.to_thread(self._pool.shutdown)
+            if self._pool is not None:
+                await asyncio.to_thread(self._pool.shutdown)
         finally:
             asyncio.get_running_loop().remove_reader(self._deaths)
             self._deaths.close()

@@ -68,7 +68,7 @@ class Recovery:
 
     async def load(self, record: ConvoyRecord, *, hold: str | None = None) -> ConvoyState:
         """Bring a convoy into the scheduler, held if `hold` says why; its starts stay undecided."""
-        convoy = ConvoyState(record=record, hold=hold)
+        convoy = ConvoyState(record=record, hold=hold, begun_s=self._begun_s(record))
         unsettled: list[tuple[Task, RunRow]] = []
         async for page in self._state.reader.run_rows(record.id):
             for row in page:
@@ -98,6 +98,13 @@ class Recovery:
         )
         await self._decide_all(unsettled)
         return convoy
+
+    def _begun_s(self, record: ConvoyRecord) -> float | None:
+        """Return when a convoy began, of which for earlier engines only the wall clock tells."""
+        if record.started_at is None:
+            return None
+        running_s = (self._clock.now() - record.started_at).total_seconds()
+        return self._clock.monotonic() - max(0.0, running_s)
 
     async def reconcile(self, convoy: ConvoyState) -> None:
         """Finish what a crash left half done between two commits."""

@@ -119,6 +119,8 @@ class ConvoyState:
     is_closing: bool = False
     """Whether it is being cancelled, stopped after a failure or out of time: nothing more starts,
     nothing is tried again."""
+    begun_s: float | None = None
+    """Monotonic second of its first start; None before."""
     running: int = 0
     """Slots that it holds now."""
     served: float = 0.0

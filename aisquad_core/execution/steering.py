@@ -146,14 +146,14 @@ class Steering:
 
     def expired(self) -> list[ConvoyState]:
         """Return the convoys whose time is over and that nobody is ending yet."""
-        now = self._clock.now()
+        now_s = self._clock.monotonic()
         return [
             convoy
             for convoy in self._scheduler.convoys.values()
             if convoy.record.timeout_s is not None
-            and convoy.record.started_at is not None
+            and convoy.begun_s is not None
             and not convoy.is_closing
-            and (now - convoy.record.started_at).total_seconds() >= convoy.record.timeout_s
+            and now_s - convoy.begun_s >= convoy.record.timeout_s
         ]
 
     async def retry(self, convoy: ConvoyState, items: Sequence[WorkItem]) -> None:

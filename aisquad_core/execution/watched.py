@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aisquad_core.execution.ending import Ending
     from aisquad_core.execution.runner import StartRef, StartRequest
 
+_NOT_BEGUN = "it was ended before its command began"
 _KILLED = 128 + 9
 _CANNOT_RUN = frozenset({126, 127})
 """Exit codes after which the log's last line says why the command could not run."""
@@ -188,7 +189,8 @@ def exit_of(token: str, folder: str, found: Evidence) -> Exit | None:
     if found.exit is not None:
         return _exit(token, folder, found.exit.exit_code)
     if found.sight is Sight.NEVER_RAN:
-        error = "it was ended before its command began"
+        line = read_last_line(f"{folder}/{launcher.LOG}")
+        error = f"its command could not begin: {line}" if line else _NOT_BEGUN
         return Exit(token=token, exit_code=None, did_run=False, error=error)
     return None
 

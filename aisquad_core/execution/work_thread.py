@@ -1,4 +1,4 @@
-"""One thread for short blocking calls, many in one hand-over.
+"""Threads that are there from the beginning; one of them makes many short calls in one hand-over.
 
 `run_in_executor` wakes a thread and the loop for each call; at hundreds of starts a second the
 hand-overs, and the fights for the interpreter's lock that they bring, cost more than the calls.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -19,6 +20,22 @@ _T = TypeVar("_T")
 
 _Call = tuple["asyncio.Future[Any]", "Callable[[], object]"]
 _Done = tuple["asyncio.Future[Any]", object, BaseException | None]
+
+
+def steady_pool(size: int, name: str) -> ThreadPoolExecutor:
+    """Return a pool all of whose threads have been started (blocking, for a moment).
+
+    A pool starts them when it needs them. An engine that may have no more processes can start no
+    thread either, and must go on all the same.
+
+    Args:
+        size: How many threads.
+        name: Of the threads, for people.
+    """
+    pool = ThreadPoolExecutor(size, thread_name_prefix=name)
+    all_there = threading.Barrier(size)
+    wait([pool.submit(all_there.wait) for _ in range(size)])
+    return pool
 
 
 class WorkThread:

@@ -144,8 +144,9 @@ class ResourceMonitor:
         """
         try:
             reading = await anyio.to_thread.run_sync(self._read, limiter=self._thread)
-        except OSError as error:
-            sample = self._repeat(error.strerror or str(error) or type(error).__name__)
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be had for it
+            problem = error.strerror if isinstance(error, OSError) else None
+            sample = self._repeat(problem or str(error) or type(error).__name__)
         else:
             sample = self._take(reading)
         self._history.append(sample)

@@ -91,6 +91,29 @@ class BulkUpdate:
             if stored[index] is None
         }
 
+    def look_up(
+        self, connection: sqlite3.Connection, rows: Sequence[Row]
+    ) -> Mapping[int, Exception] | None:
+        """Find out what became of a `settle_alone` that nobody knows the end of.
+
+        Returns:
+            As `settle_alone`; None: nothing of it was committed.
+        """
+        stored = _read_stored(connection, dict(enumerate(rows)))
+        gone = {
+            index: ConcurrentUpdateError(str(row[1]), _expected(row), None)
+            for index, row in enumerate(rows)
+            if stored[index] is None
+        }
+        for index, row in enumerate(rows):
+            if (found := stored[index]) is not None:
+                [(updated_at,)] = connection.execute(
+                    "SELECT updated_at FROM work_items WHERE convoy_id = ? AND id = ?", row[:2]
+                ).fetchall()
+                is_changed = found == (_expected(row) + 1, row[4]) and updated_at == row[-1]
+                return gone if is_changed else None  # all of them, or none
+        return gone
+
     def settle(
         self, connection: sqlite3.Connection, rows: Sequence[Row]
     ) -> Mapping[int, Exception]:

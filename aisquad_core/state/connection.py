@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BUSY_WAIT_S = 5.0
-"""How long SQLite waits for a lock of somebody else."""
+BUSY_WAIT_S = 2.0
+"""Seconds for which a lock of another program is waited for, before callers are told of it."""
 _SWITCH_INTERVAL_S = 0.001
 
 _CALLERS_FAULTS = frozenset(
@@ -51,7 +51,10 @@ def as_storage_error(error: BaseException) -> StorageError | None:
     code = primary_code(error)
     if code is None or code in _CALLERS_FAULTS:
         return None
-    return StorageError(f"{error} ({getattr(error, 'sqlite_errorname', 'SQLite')})")
+    name = getattr(error, "sqlite_errorname", "SQLite")
+    if code == sqlite3.SQLITE_BUSY:
+        return StorageError(f"another program holds the database locked ({name})")
+    return StorageError(f"{error} ({name})")
 
 
 @contextmanager
@@ -113,7 +116,9 @@ class ThreadConnection(aiosqlite.Connection):
         """Start the thread and connect; on failure or cancellation leave nothing behind."""
         try:
             await self
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, RuntimeError):  # Python's word for a thread that cannot be had
+                raise StorageError(f"the database cannot be opened: {error}") from error
             if self._stopped is not None:
                 await asyncio.wait((self._stopped,))
             raise

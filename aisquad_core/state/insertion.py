@@ -49,6 +49,13 @@ class BulkInsert:
         del connection, rows
         return None
 
+    def look_up(
+        self, connection: sqlite3.Connection, rows: Sequence[Row]
+    ) -> Mapping[int, Exception] | None:
+        """Return None: nothing is done by one statement."""
+        del connection, rows
+        return None
+
     def settle(
         self, connection: sqlite3.Connection, rows: Sequence[Row]
     ) -> Mapping[int, Exception]:

@@ -1,8 +1,11 @@
-"""Who began a work state: this user on this machine, or somebody whose repository was cloned.
+"""Which convoys wait for the operator's yes: those of a work state that is not to be believed.
+
+Who began it is asked first: this user on this machine, or somebody whose repository was cloned.
 
 A work state says what to run, so one that came from elsewhere starts nothing by itself: the
 convoys that were unfinished in it wait until the operator lets each go on. What is launched here
-afterwards does not wait. The file beside the database says no more than it must; one that is
+afterwards does not wait. So it is with what is unfinished in a work state that went back in time,
+since it may have run already. The file beside the database says no more than it must; one that is
 missing, forged or rubbish means elsewhere.
 """
 
@@ -29,7 +32,9 @@ logger = logging.getLogger(__name__)
 
 
 class Origin:
-    """The origin of a work state whose folder this process holds; all calls but `waits` block.
+    """The origin of a work state whose folder this process holds.
+
+    All calls but `waits` and `is_doubted` block.
 
     Args:
         database: The work state; the file stands beside it.
@@ -41,6 +46,8 @@ class Origin:
         self._file = database.with_name(f"{database.name}-origin")
         self._machine = machine
         self._waiting: set[str] | None = None
+        self._doubted: set[str] = set()
+        """Those of them that may have run already, in a time that the work state forgot."""
         self._releasing = threading.Lock()
 
     def began_elsewhere(self) -> bool:
@@ -65,6 +72,16 @@ class Origin:
             self._waiting = set(unfinished)
             self._write()
 
+    def doubt(self, unfinished: Iterable[str]) -> None:
+        """Let what is unfinished in a work state that went back wait for a yes; after `hold`."""
+        self._doubted |= set(unfinished)
+        self._waiting = (self._waiting or set()) | self._doubted
+        self._write()
+
+    def is_doubted(self, convoy_id: str) -> bool:
+        """Tell whether a convoy waits because the work state went back."""
+        return convoy_id in self._doubted
+
     def waits(self, convoy_id: str) -> bool:
         """Tell whether a convoy came from elsewhere and nobody has let it go on."""
         return self._waiting is None or convoy_id in self._waiting
@@ -75,6 +92,7 @@ class Origin:
             waiting = self._waiting or set()
             if released := waiting & set(convoy_ids):
                 waiting -= released
+                self._doubted -= released
                 self._write()
 
     def _read(self) -> set[str] | None:
@@ -87,12 +105,19 @@ class Origin:
             return None
         if not isinstance(said, dict) or said.get("origin") != self._here():
             return None
-        waiting = said.get("waiting")
-        return set(map(str, waiting)) if isinstance(waiting, list) else None
+        waiting, doubted = said.get("waiting"), said.get("doubted", [])
+        if not isinstance(waiting, list) or not isinstance(doubted, list):
+            return None
+        self._doubted = set(map(str, doubted))
+        return set(map(str, waiting))
 
     def _write(self) -> None:
         """Put the file in place as a whole; without it everything waits once more."""
-        said = {"origin": self._here(), "waiting": sorted(self._waiting or ())}
+        said = {
+            "origin": self._here(),
+            "waiting": sorted(self._waiting or ()),
+            "doubted": sorted(self._doubted),
+        }
         try:
             descriptor, name = tempfile.mkstemp(prefix=".origin-", dir=self._file.parent)
             try:

@@ -7,12 +7,13 @@ share a transaction. Every change of an item compares the version that its calle
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from aisquad_core.errors import NotFoundError, StorageError
+from aisquad_core.errors import InputError, NotFoundError, StorageError
 from aisquad_core.model import check_transition
 from aisquad_core.state.changes import (
     delete_launch,
@@ -22,7 +23,7 @@ from aisquad_core.state.changes import (
     transition_items,
 )
 from aisquad_core.state.conditions import place_range
-from aisquad_core.state.connection import switching_quickly
+from aisquad_core.state.connection import as_storage_error, switching_quickly
 from aisquad_core.state.connection_pool import ConnectionPool
 from aisquad_core.state.finishing import finish
 from aisquad_core.state.insertion import BulkInsert
@@ -96,13 +97,14 @@ class WorkState:
         """The readers."""
         self.reader = Reader(self.pool)
         """Every question to the work state."""
+        self._mark = Mark(path)
         self._writer = Writer(
             path,
             clock=clock,
             changes=(BulkInsert(), RUN_UPDATE, ITEM_UPDATE),
+            witness=self._mark,
             on_settled=on_settled,
         )
-        self._mark = Mark(path)
         self._marked_commits = 0
         self._exit = AsyncExitStack()
         self.setback: str | None = None
@@ -328,30 +330,64 @@ class WorkState:
         """
         return await asyncio.to_thread(self._writer.check_identity)
 
-    async def mark(self) -> None:
+    async def mark(self, *, is_probe: bool = False) -> bool:
         """Note outside the database how far it has come, if it has; once a second will do.
+
+        Args:
+            is_probe: Commit in any case, to find out whether anything can be.
+
+        Returns:
+            Whether something was committed.
 
         Raises:
             StorageError: It could not be committed, or the file cannot be written.
         """
-        if self._writer.commits == self._marked_commits:
-            return
+        if self._writer.commits == self._marked_commits and not is_probe:
+            return False
         number = await self._writer.add_job(self._mark.advance)
-        self._marked_commits = self._writer.commits
+        commits = self._writer.commits
         try:
             await asyncio.to_thread(self._mark.write, number)
         except OSError as error:
             raise StorageError(f"{self._path}-mark: {error.strerror}") from error
+        self._marked_commits = commits
+        return True
 
-    async def rescue(self, target: Path) -> None:
+    async def rescue(self, target: Path) -> int:
         """Write a copy of the database from the live connection, for when its file is gone.
 
+        Everything that was acknowledged is in it. It is the user's alone, and on the disk.
+
+        Args:
+            target: A file that does not exist, outside the place of the database itself.
+
+        Returns:
+            Its size in bytes.
+
         Raises:
-            StorageError: It could not be written, or `target` exists.
+            InputError: There is a file already, or it is not to be there.
+            StorageError: It could not be written; nothing of it is left.
         """
-        await self._writer.run_outside_transaction(
-            lambda connection: connection.execute("VACUUM INTO ?", (str(target),)).fetchall()
-        )
+        if target.name.startswith(self._path.name) and await asyncio.to_thread(
+            _is_same_folder, target, self._path
+        ):
+            raise InputError(f"{target}: a rescue must not take the work state's own place")
+        try:
+            await asyncio.to_thread(_make_empty, target)
+        except FileExistsError as error:
+            raise InputError(f"{target} exists already") from error
+        except OSError as error:
+            raise StorageError(f"{target}: {error.strerror}") from error
+        try:
+            await self._writer.run_outside_transaction(
+                lambda connection: connection.execute("VACUUM INTO ?", (str(target),)).fetchall()
+            )
+            return await asyncio.to_thread(_keep, target)
+        except BaseException as error:
+            await asyncio.to_thread(target.unlink, missing_ok=True)
+            if isinstance(error, OSError):
+                raise StorageError(f"{target}: {error.strerror}") from error
+            raise as_storage_error(error) or error from error
 
     async def _delete_launch(self, number: int) -> int:
         """Remove a convoy that is not complete, chunk by chunk, even when cancelled."""
@@ -365,3 +401,25 @@ class WorkState:
             deleted += count
             if count < TRANSITION_CHUNK:
                 return deleted
+
+
+def _is_same_folder(one: Path, other: Path) -> bool:
+    try:
+        return one.parent.samefile(other.parent)
+    except OSError:  # one of them is not there
+        return False
+
+
+def _make_empty(path: Path) -> None:
+    """Make a file that only its owner can read."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+
+
+def _keep(path: Path) -> int:
+    """Bring a file to the disk, and return its size."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)

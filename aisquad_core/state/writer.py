@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from aisquad_core.errors import StateError, StorageError
 from aisquad_core.state.bulk import MAX_ROWS
 from aisquad_core.state.connection import ThreadConnection, as_storage_error, primary_code
+from aisquad_core.state.open_files import OpenFiles
 from aisquad_core.state.schema import check_version, migrate
 
 if TYPE_CHECKING:
@@ -34,6 +35,22 @@ JOURNAL_SIZE_LIMIT_BYTES = 8 * 1024 * 1024
 """Size to which the WAL may shrink: space in which outcomes are settled on a full disk."""
 MAX_JOBS = 64
 """Functions in one transaction at most."""
+_LOOK_UP_AGAIN_S = 1.0
+"""Seconds between attempts to find out what was committed."""
+_HARMLESS = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY})
+"""Failures after which a connection is as good as before."""
+
+
+class Witness(Protocol):
+    """A number in the database that every transaction of functions counts up with it."""
+
+    def count(self, connection: sqlite3.Connection) -> int:
+        """Count one further, within a transaction, and return the number."""
+        ...
+
+    def counted(self, connection: sqlite3.Connection) -> int:
+        """Return the number that was committed last."""
+        ...
 
 
 class BulkChange(Protocol):
@@ -53,6 +70,12 @@ class BulkChange(Protocol):
         self, connection: sqlite3.Connection, rows: Sequence[Row]
     ) -> Mapping[int, Exception]:
         """Do it within a transaction; return the index of each row with which it failed."""
+        ...
+
+    def look_up(
+        self, connection: sqlite3.Connection, rows: Sequence[Row]
+    ) -> Mapping[int, Exception] | None:
+        """Find out what became of a `settle_alone` that nobody knows the end of."""
         ...
 
 
@@ -108,16 +131,27 @@ class Batch:
     """Everything that one transaction does, and what became of it."""
 
     __slots__ = (
+        "_alone",
+        "_witness",
+        "_witnessed",
         "counted",
         "failure",
         "is_connection_suspect",
+        "is_doubtful",
         "jobs",
         "lanes",
         "opened_at",
         "stamp",
     )
 
-    def __init__(self, changes: tuple[BulkChange, ...], opened_at: datetime) -> None:
+    def __init__(
+        self, changes: tuple[BulkChange, ...], opened_at: datetime, witness: Witness
+    ) -> None:
+        self._witness = witness
+        self._witnessed: int | None = None
+        """What the witness counts if the transaction is in the database."""
+        self._alone: Lane | None = None
+        """The lane that was all of the transaction, of which its rows tell."""
         self.lanes = tuple(Lane(change) for change in changes)
         self.jobs: list[Job[Any]] = []
         self.counted = 0
@@ -130,6 +164,8 @@ class Batch:
         """Why nothing of it was committed."""
         self.is_connection_suspect = False
         """Whether the connection must be opened anew before anything else is written."""
+        self.is_doubtful = False
+        """Whether it may be in the database although it failed; `look_up` tells."""
 
     def commit(self, connection: sqlite3.Connection) -> None:
         """Do everything and commit, on the connection's thread; never raises."""
@@ -138,7 +174,10 @@ class Batch:
                 self._commit_transaction(connection)
         except Exception as error:  # each caller of the batch gets it
             self.failure = as_storage_error(error) or error
-            self.is_connection_suspect = primary_code(error) != sqlite3.SQLITE_FULL
+            code = primary_code(error)
+            self.is_connection_suspect = code not in _HARMLESS
+            was_committing = self._alone is not None or self._witnessed is not None
+            self.is_doubtful = code == sqlite3.SQLITE_IOERR and was_committing
             try:
                 if connection.in_transaction:  # after FULL, SQLite may have rolled back already
                     connection.execute("ROLLBACK")
@@ -149,21 +188,40 @@ class Batch:
         busy_lanes = [lane for lane in self.lanes if lane.rows]
         if self.jobs or len(busy_lanes) != 1:
             return False
-        [lane] = busy_lanes
+        [self._alone] = [lane] = busy_lanes
         failures = lane.change.settle_alone(connection, lane.rows)
         if failures is None:
+            self._alone = None
             return False
         lane.failures = failures
         return True
 
     def _commit_transaction(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
+        changes = connection.total_changes
         for lane in self.lanes:
             if lane.rows:
                 lane.failures = lane.change.settle(connection, lane.rows)
         for job in self.jobs:
             job.run(connection)
+        if connection.total_changes != changes:  # a full disk refuses nothing that only reads
+            self._witnessed = self._witness.count(connection)
         connection.execute("COMMIT")
+
+    def look_up(self, connection: sqlite3.Connection) -> None:
+        """Find out whether it was committed although COMMIT failed, on a new connection's thread.
+
+        Raises:
+            sqlite3.Error: It cannot be told yet.
+        """
+        if self._alone is not None:
+            failures = self._alone.change.look_up(connection, self._alone.rows)
+            self._alone.failures = failures or {}
+            is_committed = failures is not None
+        else:
+            is_committed = self._witness.counted(connection) == self._witnessed
+        if is_committed:
+            self.failure = None
 
     def settle(self) -> None:
         """Tell every caller, on the loop."""
@@ -197,6 +255,7 @@ class Writer:
         path: The database; created if it does not exist.
         clock: For the stamps of changes.
         changes: The bulk changes that callers use.
+        witness: Tells whether a transaction of functions was committed.
         on_settled: Called after each batch with how many writes it had that count, and the
             seconds that it took; None: nobody wants to know.
     """
@@ -207,6 +266,7 @@ class Writer:
         *,
         clock: Clock,
         changes: tuple[BulkChange, ...],
+        witness: Witness,
         on_settled: Callable[[int, float], None] | None = None,
     ) -> None:
         self._on_settled = on_settled
@@ -217,6 +277,8 @@ class Writer:
         self._path = path
         self._clock = clock
         self._changes = changes
+        self._witness = witness
+        self._files = OpenFiles(path)
         self._connection: ThreadConnection | None = None
         self._queue: deque[Batch] = deque()
         self._idle: asyncio.Future[None] | None = None
@@ -224,11 +286,6 @@ class Writer:
         self._is_closing = False
         self.commits = 0
         """How many batches were committed."""
-        self._identities: dict[Path, tuple[int, int]] = {}
-        """Device and inode of the database and its WAL as they are open."""
-        self._wal_path = path.with_name(f"{path.name}-wal")
-        self.wal_bytes = 0
-        """Size of the WAL when the files were compared last."""
 
     async def open(self) -> None:
         """Connect and bring the schema up to date.
@@ -297,27 +354,25 @@ class Writer:
         """The `updated_at` of the change that was queued last."""
         return self._queue[-1].opened_at
 
+    @property
+    def wal_bytes(self) -> int:
+        """Size of the WAL when the files were compared last."""
+        return self._files.wal_bytes
+
     def check_identity(self) -> str | None:
         """Compare the open files with those at their paths now (blocking).
 
+        From a change on nothing is committed, until the files are back.
+
         Returns:
-            None, or in words which file was moved or deleted: commits go nowhere then.
+            None, or in words which file was moved, deleted, replaced or overwritten.
         """
-        for path, identity in self._identities.items():
-            try:
-                status = path.stat()
-                if (status.st_dev, status.st_ino) != identity:
-                    return f"{path} was replaced by another file"
-            except FileNotFoundError:
-                return f"{path} was moved or deleted"
-            if path == self._wal_path:
-                self.wal_bytes = status.st_size
-        return None
+        return self._files.look()
 
     def _open_batch(self) -> Batch:
         if self._is_closing:
             raise StateError("the work state is closed")
-        batch = Batch(self._changes, self._clock.now())
+        batch = Batch(self._changes, self._clock.now(), self._witness)
         self._queue.append(batch)
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
@@ -352,7 +407,11 @@ class Writer:
         """Run `function` on the writer's connection between two batches."""
         if self._connection is None:
             raise StorageError("the database is not open")
-        return await self._connection.run(function)
+        self._files.begin()
+        try:
+            return await self._connection.run(function)
+        finally:
+            self._files.end()
 
     @property
     def commit_age_s(self) -> float:
@@ -368,9 +427,19 @@ class Writer:
 
     async def _commit(self, batch: Batch) -> None:
         self._commit_begun_s = begun_s = self._clock.monotonic()
+        self._files.begin()
         try:
+            if (change := self._files.change) is not None:
+                raise StorageError(
+                    f"{change}: nothing is committed until it is back; "
+                    "`aisquad rescue FILE` saves a copy"
+                )
             connection = self._connection or await self._connect()
             await connection.run(batch.commit)
+            if batch.is_connection_suspect:
+                await self._leave_connection()
+            if batch.is_doubtful:
+                await self._look_up(batch)
             self.commits += batch.failure is None
         except (sqlite3.Error, StateError, OSError) as error:  # it could not be opened again
             batch.failure = as_storage_error(error) or error
@@ -378,14 +447,43 @@ class Writer:
             batch.failure = StorageError("the writer ended while this was being committed")
             raise
         finally:
+            self._files.end()
             self._commit_begun_s = None
             self._settle(batch, self._clock.monotonic() - begun_s)
-        if batch.is_connection_suspect:
+
+    async def _leave_connection(self) -> None:
+        """Let go of a connection that failed, unless it alone still has what was committed."""
+        if self._connection and await asyncio.to_thread(self._files.look) is None:
             await self._disconnect()
+
+    async def _look_up(self, batch: Batch) -> None:
+        """Find out whether a batch whose COMMIT failed is in the database, opened anew.
+
+        Until that can be told nothing else is committed, so that no answer is a guess.
+
+        Raises:
+            StorageError: The writer is to end, and it still cannot be told.
+        """
+        while True:
+            try:
+                connection = self._connection or await self._connect()
+                await connection.run(batch.look_up)
+            except (sqlite3.Error, StateError, OSError) as error:
+                await self._leave_connection()
+                trouble = f"cannot tell what was committed last: {error}"
+                if self._is_closing:
+                    raise StorageError(f"{trouble}; this may be committed, or not") from error
+                while self._queue:
+                    refused = self._queue.popleft()
+                    refused.failure = StorageError(trouble)
+                    self._settle(refused, 0.0)
+                await self._clock.sleep(_LOOK_UP_AGAIN_S)
+            else:
+                return
 
     async def _connect(self) -> ThreadConnection:
         # Opened again after a failure, it must be the same file, and never a new one.
-        mode = "rw" if self._identities else "rwc"
+        mode = "rw" if self._files.are_known else "rwc"
         connection = ThreadConnection(
             f"{self._path.absolute().as_uri()}?mode={mode}", prepare=self._prepare
         )
@@ -395,15 +493,13 @@ class Writer:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            await asyncio.to_thread(self._files.let_go)
             with suppress(sqlite3.Error):  # what it could not do, its callers know already
                 await connection.close()
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         prepare_for_writing(connection, self._path, "workstate", synchronous="FULL")
-        identity = identify(self._path)
-        if self._identities.setdefault(self._path, identity) != identity:
-            raise StorageError(f"{self._path} was replaced by another file")
-        self._identities[self._wal_path] = identify(self._wal_path)
+        self._files.note()
 
 
 def prepare_for_writing(

@@ -8,6 +8,7 @@ pretended; a resize comes when the test says so.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +24,7 @@ from aisquad_core.api import (
     StopMode,
     check_history,
 )
-from aisquad_core.errors import EngineStoppedError, InputError
+from aisquad_core.errors import EngineStoppedError, InputError, StorageError
 from aisquad_core.events import EventHub
 from aisquad_core.execution.queries import preview
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey, WorkStatus
@@ -381,6 +382,30 @@ class FakeEngine:
             raise InputError(f"parallelism {parallelism!r}: expected a whole number from 1")
         self._machine.pin(parallelism)
         return self._work.parallelism
+
+    async def rescue(self, target: str) -> int:
+        """Write down which items there are, in place of a copy of a work state."""
+        self._check_readable()
+        if not os.path.isabs(target):
+            raise InputError(f"{target!r}: expected an absolute path")
+        text = "".join(
+            f"{convoy.view.id}/{item_id}\n"
+            for convoy in self._work.convoys.values()
+            for item_id in convoy.items
+        )
+
+        def write() -> int:
+            try:
+                with open(
+                    os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+                ) as file:
+                    return file.write(text)
+            except FileExistsError as error:
+                raise InputError(f"{target} exists already") from error
+            except OSError as error:
+                raise StorageError(f"{target}: {error.strerror}") from error
+
+        return await asyncio.to_thread(write)
 
     async def wait(
         self, convoy_ids: Sequence[str], *, is_any: bool = False, timeout_s: float | None = None

@@ -19,6 +19,7 @@ from aisquad_tui.cli.logs import logs
 from aisquad_tui.cli.ls import ls
 from aisquad_tui.cli.opening import demo, open_alone, open_file
 from aisquad_tui.cli.parallelism import parallelism
+from aisquad_tui.cli.rescue import rescue
 from aisquad_tui.cli.retry import retry
 from aisquad_tui.cli.run import run
 from aisquad_tui.cli.status import status
@@ -104,6 +105,7 @@ _VERBS: Sequence[tuple[Callable[..., None], str]] = (
     ),
     (status, "aisquad status\naisquad status --watch\naisquad status --check && echo well"),
     (gc, "aisquad gc --dry-run\naisquad gc --keep-days 7"),
+    (rescue, "aisquad rescue copy.db"),
     (config, "aisquad config\nAI_SQUAD_MAX_PARALLELISM=8 aisquad config"),
     (trust, "aisquad trust\naisquad trust ../cloned --yes"),
 )

@@ -293,9 +293,7 @@ def serve(settings: Settings, *, on_term: StopMode, is_reporting: bool) -> int:
     from aisquad_core import service
     from aisquad_core.errors import AISquadError
 
-    if is_reporting:
-        service.keep_log(settings.state_dir)
-    else:
+    if not is_reporting:
         form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
         logging.basicConfig(level=logging.INFO, format=form, force=True)
     has_reported = False
@@ -307,7 +305,9 @@ def serve(settings: Settings, *, on_term: StopMode, is_reporting: bool) -> int:
         has_reported = True
 
     try:
-        asyncio.run(service.serve(settings, on_ready=report, on_term=on_term))
+        asyncio.run(
+            service.serve(settings, on_ready=report, on_term=on_term, is_logging=is_reporting)
+        )
     except (AISquadError, OSError) as error:
         report(error)
         raise

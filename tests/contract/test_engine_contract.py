@@ -19,11 +19,18 @@ from aisquad_core.api import (
     Snapshot,
     StopMode,
 )
-from aisquad_core.errors import EngineStoppedError, InputError, NotFoundError, SpecError
+from aisquad_core.errors import (
+    EngineStoppedError,
+    InputError,
+    NotFoundError,
+    SpecError,
+    StorageError,
+)
 from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from aisquad_core.api import ConvoyView, ItemView
     from tests.contract.conftest import World
@@ -165,6 +172,36 @@ async def test_two_readers_end_with_the_same_picture(world: World) -> None:
                 pictures.append(picture)
     assert pictures[0] == pictures[1]
     assert pictures[0][convoy].ended == 3
+
+
+# Rescue
+
+
+async def test_a_rescue_is_a_new_file_that_only_its_owner_reads(
+    world: World, tmp_path: Path
+) -> None:
+    await world.ended(await world.launch(op("precious")))
+    target = tmp_path / "copy.db"
+    size_bytes = await world.api.rescue(str(target))
+    assert size_bytes == target.stat().st_size > 0
+    assert b"precious" in await asyncio.to_thread(target.read_bytes)
+    assert target.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["is there", "relative"])
+async def test_a_rescue_never_writes_over_a_file_nor_to_a_place_that_is_not_named(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    target = tmp_path / "copy.db"
+    target.write_text("mine")
+    with pytest.raises(InputError):
+        await world.api.rescue(str(target) if name == "is there" else "new.db")
+    assert target.read_text() == "mine"
+
+
+async def test_a_rescue_that_cannot_be_written_leaves_nothing(world: World, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"):
+        await world.api.rescue(str(tmp_path / "nowhere" / "copy.db"))
 
 
 # Launch, preview, wait

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.faults import served_engine
+from tests.faults.serving import Service
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -78,6 +81,17 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     for process in operator.started:
         if process.poll() is None:
             operator.kill(process)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Service]:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    served = Service(tmp_path, folder)
+    yield served
+    for pid in served.pids:
+        served_engine.end(pid, signal.SIGKILL)
+    served_engine.kill_processes_of(folder)
 
 
 def processes_of(convoy_id: str) -> list[int]:

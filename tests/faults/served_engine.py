@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import select
 import signal
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 ENOUGH_S = 60
 PARALLELISM = 8
+TICK_S = 0.2
+"""Short, so that what a tick notices is noticed soon."""
 
 
 class When(Enum):
@@ -61,6 +64,7 @@ def command(
     grace_s: float = 10.0,
     die: tuple[str, int] | None = None,
     monitoring_port: int = 0,
+    log_limit_bytes: int = 64_000_000,
 ) -> list[str]:
     """Return the command of an engine whose parallelism does not follow the load.
 
@@ -69,8 +73,9 @@ def command(
         grace_s: Seconds between TERM and KILL.
         die: One of `POINTS`, and at the how many-th time there it kills itself.
         monitoring_port: Where it serves its monitoring; 0: nowhere.
+        log_limit_bytes: Most bytes of an operation's log.
     """
-    flags = [str(state_dir), "--grace", str(grace_s)]
+    flags = [str(state_dir), "--grace", str(grace_s), "--log-limit", str(log_limit_bytes)]
     flags += ["--monitoring-port", str(monitoring_port)]
     if die is not None:
         flags += ["--die", die[0], "--time", str(die[1])]
@@ -83,9 +88,16 @@ def start(
     grace_s: float = 10.0,
     die: tuple[str, int] | None = None,
     monitoring_port: int = 0,
+    log_limit_bytes: int = 64_000_000,
 ) -> int:
     """Start an engine and return its pid when it answers (blocking); see `command`."""
-    line = command(state_dir, grace_s=grace_s, die=die, monitoring_port=monitoring_port)
+    line = command(
+        state_dir,
+        grace_s=grace_s,
+        die=die,
+        monitoring_port=monitoring_port,
+        log_limit_bytes=log_limit_bytes,
+    )
     return service.start(line, state_dir, cwd=state_dir)
 
 
@@ -147,6 +159,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("state", type=Path)
     parser.add_argument("--grace", type=float, required=True)
+    parser.add_argument("--log-limit", type=int, required=True)
     parser.add_argument("--die", choices=POINTS)
     parser.add_argument("--time", type=int, default=1)
     parser.add_argument("--monitoring-port", type=int, default=0)
@@ -160,11 +173,15 @@ def main() -> int:
         enable_auto_tuning=False,
         grace_s=arguments.grace,
         monitoring_port=arguments.monitoring_port,
+        tick_s=TICK_S,
+        log_limit_bytes=arguments.log_limit,
     )
-    service.keep_log(arguments.state)
     try:
-        asyncio.run(service.serve(settings, on_ready=partial(service.report, None)))
+        asyncio.run(
+            service.serve(settings, on_ready=partial(service.report, None), is_logging=True)
+        )
     except AISquadError as error:
+        logging.exception("the engine ended")
         service.report(error)
         return 3
     return 0

@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,77 +20,14 @@ from aisquad_core.api import ItemFilter
 from aisquad_core.client import SocketEngine
 from aisquad_core.errors import EngineRunningError, EngineStartError, EngineStoppedError
 from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
-from aisquad_core.spec import SpecFormat, SpecSource
 from aisquad_core.state.folder import engine_pid
-from aisquad_core.state.reader import Reader
 from tests.faults import served_engine
+from tests.faults.serving import BOUND_S, ended, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from aisquad_core.model import WorkItem
+    from tests.faults.serving import Service
 
 pytestmark = pytest.mark.timeout(90)
-BOUND_S = 30
-
-
-@dataclass
-class Service:
-    """One state folder, its engines one after another, and a client's view of them."""
-
-    folder: Path
-    state_dir: Path
-    pids: list[int] = field(default_factory=list)
-
-    async def start(self, *, grace_s: float = 10.0) -> int:
-        """Start an engine; return its pid."""
-        pid = await asyncio.to_thread(served_engine.start, self.state_dir, grace_s=grace_s)
-        self.pids.append(pid)
-        return pid
-
-    async def end(self, pid: int, number: signal.Signals = signal.SIGKILL) -> int:
-        """End an engine; return its exit status."""
-        self.pids.remove(pid)
-        return await asyncio.to_thread(served_engine.end, pid, number)
-
-    async def launch(self, client: SocketEngine, *operations: dict[str, object]) -> str:
-        """Launch a convoy of operations in the test's folder."""
-        source = SpecSource(
-            text=json.dumps({"name": "work", "operations": operations}),
-            format=SpecFormat.JSON,
-            origin="work.json",
-            base_dir=str(self.folder),
-        )
-        return await client.launch(source, env={"PATH": os.defpath}, cwd=str(self.folder))
-
-    async def read(self, convoy_id: str, item_id: str) -> WorkItem:
-        """Return an item as it is stored, without an engine."""
-        async with Reader.open(self.state_dir / "workstate.db") as reader:
-            return await reader.item(ItemKey(convoy_id, item_id))
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Service]:
-    folder = tmp_path / "state"
-    folder.mkdir(mode=0o700)
-    served = Service(tmp_path, folder)
-    yield served
-    for pid in served.pids:
-        served_engine.end(pid, signal.SIGKILL)
-    served_engine.kill_processes_of(folder)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Look at the disk again and again until something is so, within a bound."""
-    async with asyncio.timeout(BOUND_S):
-        while not is_so():  # noqa: ASYNC110 - a file tells nobody that it is there
-            await asyncio.sleep(0.01)
-
-
-async def ended(client: SocketEngine, convoy_id: str) -> ConvoyStatus:
-    (view,) = await client.wait([convoy_id], timeout_s=BOUND_S)
-    return view.status
 
 
 async def test_start_returns_the_pid_of_an_engine_that_answers(served: Service) -> None:
@@ -140,6 +76,16 @@ def test_a_process_that_ends_without_a_word_is_an_error_that_names_the_log(
     with pytest.raises(EngineStartError, match=r"ended at once.*engine\.log"):
         service.start(command, served.state_dir, cwd=served.folder)
     assert (served.state_dir / service.LOG_NAME).read_text() == "no luck\n"
+
+
+async def test_a_start_that_is_refused_leaves_the_log_to_the_engine(served: Service) -> None:
+    await served.start()
+    log = served.state_dir / service.LOG_NAME
+    with log.open("a", encoding="utf-8") as file:
+        file.write("x" * 1_999_900 + "\n")  # one more line and it is put aside
+    with pytest.raises(EngineRunningError):
+        await served.start()
+    assert [path.name for path in served.state_dir.glob("engine.log*")] == ["engine.log"]
 
 
 async def test_term_puts_what_runs_back_to_the_queue_with_the_same_attempt(

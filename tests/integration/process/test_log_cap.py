@@ -42,9 +42,11 @@ def can_punch(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-def make_log(runs_dir: Path, name: str, data: bytes) -> tuple[StartRef, Path]:
+def make_log(
+    runs_dir: Path, name: str, data: bytes, file: str = "output.log"
+) -> tuple[StartRef, Path]:
     ref = StartRef("convoy", name, 1, "abc")
-    path = runs_dir / "convoy" / name / "1-abc" / "output.log"
+    path = runs_dir / "convoy" / name / "1-abc" / file
     path.parent.mkdir(parents=True)
     path.write_bytes(data)
     return ref, path
@@ -135,6 +137,24 @@ async def test_a_log_below_the_limit_or_without_one_is_left_alone(tmp_path: Path
     for limit_bytes in (0, len(LINES) + 8192):
         assert await LogCap(tmp_path, limit_bytes=limit_bytes).check([ref]) is None
     assert path.read_bytes() == LINES
+
+
+@pytest.mark.usefixtures("can_punch")
+async def test_what_came_between_the_last_look_and_the_end_is_cut_too(tmp_path: Path) -> None:
+    ref, path = make_log(tmp_path, "item", b"")
+    cap = LogCap(tmp_path, limit_bytes=LIMIT)
+    assert await cap.check([ref]) is None
+    path.write_bytes(LINES)
+    assert await cap.check([]) is None
+    assert held_bytes(path) <= LIMIT
+
+
+@pytest.mark.usefixtures("can_punch")
+async def test_a_result_that_is_kept_apart_is_cut_like_a_log(tmp_path: Path) -> None:
+    ref, path = make_log(tmp_path, "item", LINES, "result")
+    assert await LogCap(tmp_path, limit_bytes=LIMIT).check([ref]) is None
+    assert held_bytes(path) <= LIMIT
+    assert len(LEFT_OUT.findall(read_on(reader_of(path, 65_536)).decode())) == 1
 
 
 @pytest.mark.parametrize("kind", ["link", "second name", "fifo", "folder"])

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 VERBS = [
     "demo", "init", "run", "up", "down", "launch", "ls", "items", "why", "logs", "retry", "cancel",
-    "pause", "resume", "parallelism", "wait", "status", "gc", "config",
-    "trust",
+    "pause", "resume", "parallelism", "wait", "status", "gc", "rescue",
+    "config", "trust",
 ]  # fmt: skip
 
 

@@ -462,16 +462,16 @@ async def test_a_database_that_went_back_is_noticed_at_the_next_start(
         await state.create(make_item("test", position=1))
         await state.mark()
         await state.mark()
-    assert (tmp_path / "workstate.db-mark").read_text() == "2\n"
+    assert (tmp_path / "workstate.db-mark").read_text() == "5\n"
     async with WorkState(path, clock=clock) as state:
         assert state.setback is None
     await asyncio.to_thread(older.rename, path)
     async with WorkState(path, clock=clock) as state:
         assert state.setback is not None
-        assert "1 instead of 2 marks" in state.setback
+        assert "3 instead of 5 marks" in state.setback
         await state.create(make_item("test", position=1))
         await state.mark()
-    assert (tmp_path / "workstate.db-mark").read_text() == "3\n"
+    assert (tmp_path / "workstate.db-mark").read_text() == "6\n"
     async with WorkState(path, clock=clock) as state:
         assert state.setback is None
 
