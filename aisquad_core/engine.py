@@ -8,6 +8,7 @@ leaves to the next engine) what runs, in order, and commits everything.
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,8 @@ class Engine:
         clock: Time.
         sampler: Reads the machine's load; None: the machine itself.
         runner: Runs processes; None: as children of this process.
+        state: The work state, not yet entered; None: the database that the settings name.
+        chance: Gives tokens, suffixes of ids and the jitter of retries; None: the system's.
 
     Raises:
         EngineRunningError: On entering, if another engine holds the state folder.
@@ -131,7 +134,10 @@ class Engine:
         clock: Clock | None = None,
         sampler: Sampler | None = None,
         runner: Runner | None = None,
+        state: WorkState | None = None,
+        chance: random.Random | None = None,
     ) -> None:
+        chance = chance or random.SystemRandom()
         self._settings = settings
         self._is_resuming = is_resuming
         self._clock = clock = clock or SystemClock()
@@ -141,7 +147,7 @@ class Engine:
             threshold=settings.backpressure_threshold, clock=clock
         )
         self._boot_id = boot_id()
-        self._state = WorkState(
+        self._state = state or WorkState(
             settings.workstate_db,
             clock=clock,
             pool_size=settings.pool_size,
@@ -203,6 +209,7 @@ class Engine:
             clock=clock,
             boot_id=self._boot_id,
             grace_s=settings.grace_s,
+            chance=chance,
         )
         self._steering = Steering(
             ledger=self._ledger, scheduler=self._scheduler, executor=self._executor, clock=clock
@@ -233,6 +240,7 @@ class Engine:
             picture=self._picture,
             agents=settings.agents,
             clock=clock,
+            chance=chance,
         )
         self._overview = Overview(
             state_dir=settings.state_dir,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
-import secrets
 from typing import TYPE_CHECKING
 
 from aisquad_core.execution.scheduler import ConvoyState, Task
@@ -13,6 +12,7 @@ from aisquad_core.model import WorkItem, WorkStatus
 from aisquad_core.state.operation_text import encode_operation
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from aisquad_core.execution.ledger import Ledger
@@ -133,8 +133,8 @@ def keep_out_of_collections(convoy: ConvoyState) -> None:
         gc.freeze()
 
 
-def new_convoy_id(name: str) -> str:
+def new_convoy_id(name: str, chance: random.Random) -> str:
     """Return a slug of the name and a random suffix: readable, and unique in a state folder."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "convoy"
-    suffix = "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
+    suffix = "".join(chance.choice(_SUFFIX_LETTERS) for _ in range(5))
     return f"{slug}-{suffix}"

@@ -13,6 +13,7 @@ from aisquad_core.execution.views import view_convoy, view_record
 from aisquad_core.model import ConvoyRecord, ConvoyStatus
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from aisquad_core.api import ConvoyView
@@ -46,6 +47,7 @@ class Commands:
         picture: Knows the ended convoys.
         agents: Profiles by name.
         clock: Time.
+        chance: Gives the suffixes of ids.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Commands:
         picture: Picture,
         agents: Mapping[str, AgentProfile],
         clock: Clock,
+        chance: random.Random,
     ) -> None:
         self._reader = reader
         self._scheduler = scheduler
@@ -74,6 +77,7 @@ class Commands:
         self._picture = picture
         self._agents = agents
         self._clock = clock
+        self._chance = chance
 
     async def launch(
         self, source: ConvoySource, *, env: Mapping[str, str], cwd: str, is_patient: bool
@@ -121,7 +125,7 @@ class Commands:
         """Return the record of a new convoy, with an id of its own."""
         now = self._clock.now()
         return ConvoyRecord(
-            id=new_convoy_id(name),
+            id=new_convoy_id(name, self._chance),
             name=name,
             status=ConvoyStatus.PENDING,
             created_at=now,

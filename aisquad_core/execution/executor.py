@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import os
-import random
 from typing import TYPE_CHECKING
 
 from aisquad_core.errors import RunnerError
@@ -22,6 +20,7 @@ from aisquad_core.sanitise import one_line
 from aisquad_core.state.operation_text import decode_operation
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Coroutine, Mapping
     from datetime import datetime
 
@@ -55,7 +54,7 @@ class ConvoyExecutor:
         clock: Time.
         boot_id: The kernel's boot id, kept with each start.
         grace_s: Seconds between TERM and KILL.
-        jitter: Randomness of retry delays.
+        chance: Gives tokens and the jitter of retry delays.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class ConvoyExecutor:
         clock: Clock,
         boot_id: str,
         grace_s: float = 10.0,
-        jitter: random.Random | None = None,
+        chance: random.Random,
     ) -> None:
         self.grace_s = grace_s
         self.halt: str | None = None
@@ -87,7 +86,7 @@ class ConvoyExecutor:
         self._environments = environments
         self._clock = clock
         self._boot_id = boot_id
-        self._jitter = jitter or random.Random()
+        self._chance = chance
         self._by_token: dict[str, Run] = {}
         self._known_environments: dict[tuple[str, str], Mapping[str, str]] = {}
         self._timeouts: list[tuple[float, int, Run]] = []
@@ -182,7 +181,7 @@ class ConvoyExecutor:
                 continue
             self.last_start_s = self._clock.monotonic()
             if task.call is None:
-                run = Run(task, os.urandom(8).hex())
+                run = Run(task, self._chance.randbytes(8).hex())
                 self._keep(run, slot, self._run_process(run))
             else:
                 run = Run(task, "")
@@ -415,7 +414,7 @@ class ConvoyExecutor:
             task.convoy.record_end(self._clock.monotonic())
         elif verdict.is_retry:
             base_s = run.operation.retry_delay_s if run.operation else _DEFAULT_RETRY_DELAY_S
-            delay_s = retry_delay_s(base_s, task.attempt - 1, self._jitter.random())
+            delay_s = retry_delay_s(base_s, task.attempt - 1, self._chance.random())
             self._ledger.requeue(task, delay_s=delay_s)
         else:
             delay_s = 0.0 if end.did_run else _START_RETRY_S

@@ -11,7 +11,7 @@ import sqlite3
 import sys
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import aiosqlite
 
@@ -170,3 +170,13 @@ class ThreadConnection(aiosqlite.Connection):
         self._hops.append(hop)
         await self.commit()
         return results[0]
+
+
+class Connect(Protocol):
+    """Makes the connection that writes; `ThreadConnection` is one."""
+
+    def __call__(
+        self, uri: str, *, prepare: Callable[[sqlite3.Connection], None]
+    ) -> ThreadConnection:
+        """Return a connection that is not open yet."""
+        ...

@@ -23,7 +23,11 @@ from aisquad_core.state.changes import (
     transition_items,
 )
 from aisquad_core.state.conditions import place_range
-from aisquad_core.state.connection import as_storage_error, switching_quickly
+from aisquad_core.state.connection import (
+    ThreadConnection,
+    as_storage_error,
+    switching_quickly,
+)
 from aisquad_core.state.connection_pool import ConnectionPool
 from aisquad_core.state.finishing import finish
 from aisquad_core.state.insertion import BulkInsert
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 
     from aisquad_core.clock import Clock
     from aisquad_core.model import ConvoyRecord, ItemKey, RunUpdate, WorkItem, WorkStatus
+    from aisquad_core.state.connection import Connect
     from aisquad_core.state.records import EngineFacts
 
 T = TypeVar("T")
@@ -80,6 +85,7 @@ class WorkState:
         use_pooling: False: every read opens a connection of its own.
         on_settled: Called after each commit with how many writes of `backlog` it had, and the
             seconds that it took; None: nobody wants to know.
+        connect: Makes the connection that writes.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class WorkState:
         pool_size: int = 20,
         use_pooling: bool = True,
         on_settled: Callable[[int, float], None] | None = None,
+        connect: Connect = ThreadConnection,
     ) -> None:
         self._path = path
         self._clock = clock
@@ -104,6 +111,7 @@ class WorkState:
             changes=(BulkInsert(), RUN_UPDATE, ITEM_UPDATE),
             witness=self._mark,
             on_settled=on_settled,
+            connect=connect,
         )
         self._marked_commits = 0
         self._exit = AsyncExitStack()

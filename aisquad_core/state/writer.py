@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aisquad_core.clock import Clock
     from aisquad_core.state.bulk import Row
+    from aisquad_core.state.connection import Connect
 
 T = TypeVar("T")
 
@@ -258,6 +259,7 @@ class Writer:
         witness: Tells whether a transaction of functions was committed.
         on_settled: Called after each batch with how many writes it had that count, and the
             seconds that it took; None: nobody wants to know.
+        connect: Makes the connection.
     """
 
     def __init__(
@@ -268,6 +270,7 @@ class Writer:
         changes: tuple[BulkChange, ...],
         witness: Witness,
         on_settled: Callable[[int, float], None] | None = None,
+        connect: Connect = ThreadConnection,
     ) -> None:
         self._on_settled = on_settled
         self.unacknowledged = 0
@@ -275,6 +278,7 @@ class Writer:
         self._commit_begun_s: float | None = None
         """Since when (monotonic) a batch is being committed; None: none is."""
         self._path = path
+        self._connect_to = connect
         self._clock = clock
         self._changes = changes
         self._witness = witness
@@ -484,7 +488,7 @@ class Writer:
     async def _connect(self) -> ThreadConnection:
         # Opened again after a failure, it must be the same file, and never a new one.
         mode = "rw" if self._files.are_known else "rwc"
-        connection = ThreadConnection(
+        connection = self._connect_to(
             f"{self._path.absolute().as_uri()}?mode={mode}", prepare=self._prepare
         )
         self._connection = await connection.open()
