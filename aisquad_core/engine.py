@@ -420,7 +420,10 @@ class Engine:
             self._strays = len((await self._runner.inventory()).keys() - known)
         self._has_loaded.set()
         for convoy in convoys:
-            await self._recovery.reconcile(convoy)
+            if convoy.record.stopping is None:
+                await self._recovery.reconcile(convoy)
+            else:  # a tree that will not end holds up nobody's start
+                self._begin(self._recovery.reconcile(convoy))
         if self._phase == "recovering":
             self._phase = "running"
             self._executor.open()

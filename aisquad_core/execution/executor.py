@@ -38,7 +38,8 @@ _PICKS_A_PASS = 16
 """Starts after which the dispatcher lets the loop do other things."""
 _START_RETRY_S = 1.0
 """Seconds before a start is tried again for which there was no room in the machine."""
-_DEFAULT_RETRY_DELAY_S = 1.0
+_RETRY_DELAY_S = 1.0
+"""Before the retry of what is no longer known (an async callable of an earlier engine)."""
 
 
 class ConvoyExecutor:
@@ -413,7 +414,8 @@ class ConvoyExecutor:
         if verdict.status.is_final:
             task.convoy.record_end(self._clock.monotonic())
         elif verdict.is_retry:
-            base_s = run.operation.retry_delay_s if run.operation else _DEFAULT_RETRY_DELAY_S
+            operation = run.operation or self._decode(task)
+            base_s = operation.retry_delay_s if operation else _RETRY_DELAY_S
             delay_s = retry_delay_s(base_s, task.attempt - 1, self._chance.random())
             self._ledger.requeue(task, delay_s=delay_s)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -431,6 +432,79 @@ async def test_a_cancel_that_was_under_way_is_finished_by_the_next_engine(tmp_pa
         ended = await items(engine, convoy_id)
     assert view.status is ConvoyStatus.CANCELLED
     assert {item.status for item in ended.values()} == {WorkStatus.CANCELLED}
+
+
+async def test_a_cancel_that_is_not_done_holds_up_no_start_of_the_next_engine(
+    tmp_path: Path,
+) -> None:
+    stubborn = 'trap "" TERM; touch on; until [ -e go ]; do sleep 0.05; done'
+    async with running(tmp_path, grace_seconds=60) as engine:
+        cancelled_id = await launch(engine, tmp_path, {"id": "op", "run": stubborn})
+
+        async def runs() -> bool:
+            return (tmp_path / "on").exists()
+
+        await until(engine, runs)
+        async with asyncio.TaskGroup() as tasks:
+            cancelling = tasks.create_task(engine.cancel(cancelled_id))
+
+            async def is_intended() -> bool:
+                (view,) = (await engine.snapshot()).convoys
+                return view.reason == "cancelled"
+
+            await until(engine, is_intended)
+            await engine.stop(StopMode.DETACH)
+            cancelling.cancel()
+    async with running(tmp_path, grace_seconds=60) as engine:
+        other_id = await launch(engine, tmp_path, {"id": "op", "run": "true"})
+        (other,) = await engine.wait([other_id])
+        still = {view.id: view.status for view in (await engine.snapshot()).convoys}
+        (tmp_path / "go").touch()
+        (cancelled,) = await engine.wait([cancelled_id])
+    assert other.status is ConvoyStatus.COMPLETED
+    assert not still[cancelled_id].is_final
+    assert cancelled.status is ConvoyStatus.CANCELLED
+
+
+async def test_what_ended_without_an_engine_is_retried_after_its_own_delay(tmp_path: Path) -> None:
+    async with running(tmp_path) as engine:
+        convoy_id = await engine.launch_operations(
+            "work",
+            [
+                Operation(
+                    id="op",
+                    argv=("/bin/sh", "-c", "until [ -e go ]; do sleep 0.02; done; exit 1"),
+                    retries=1,
+                    retry_delay_s=200.0,
+                )
+            ],
+            {},
+            env={"PATH": os.defpath},
+            cwd=str(tmp_path),
+        )
+
+        async def runs() -> bool:
+            return (await engine.item(ItemKey(convoy_id, "op"))).pid is not None
+
+        await until(engine, runs)
+        pid = (await engine.item(ItemKey(convoy_id, "op"))).pid
+        assert pid is not None
+        pidfd = os.pidfd_open(pid)
+        await engine.stop(StopMode.DETACH)
+    (tmp_path / "go").touch()
+    assert await asyncio.to_thread(select.select, [pidfd], [], [], ENOUGH_S) != ([], [], [])
+    os.close(pidfd)
+    async with running(tmp_path, is_resuming=True) as engine:
+
+        async def is_retried() -> bool:
+            return (await engine.item(ItemKey(convoy_id, "op"))).view.attempt == 2
+
+        await until(engine, is_retried)
+        reason = (await engine.item(ItemKey(convoy_id, "op"))).view.reason
+    assert reason is not None
+    before, _, rest = reason.partition(" in ")
+    assert before == "retry 1 of 1"
+    assert 140 <= int(rest.removesuffix(" s")) <= 250
 
 
 async def test_a_cancel_without_waiting_is_durable_when_it_returns(tmp_path: Path) -> None:
