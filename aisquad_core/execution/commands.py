@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from aisquad_core.execution.ledger import Ledger
     from aisquad_core.execution.picture import Picture
     from aisquad_core.execution.recovery import Recovery
-    from aisquad_core.execution.scheduler import ConvoyState, Scheduler
+    from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task
     from aisquad_core.execution.steering import Cancel, Steering
     from aisquad_core.model import ItemKey, Operation, WorkItem
     from aisquad_core.settings import AgentProfile
     from aisquad_core.spec import ConvoyPlan, ConvoySource
     from aisquad_core.state.reader import Reader
+
+_RETRIED = "it has just been retried"
 
 
 class Commands:
@@ -164,11 +166,14 @@ class Commands:
                 refused[str(key)] = "it was an async callable of a script that has ended"
             else:
                 by_convoy.setdefault(key.convoy_id, []).append(item)
+        changed: list[ItemKey] = []
         for convoy_id, items in by_convoy.items():
             async with self._ledger.convoy_ends:
-                await self._retry_in(convoy_id, items, env)
-        changed = tuple(item.key for items in by_convoy.values() for item in items)
-        return Outcome(changed=changed, refused=refused)
+                retried = await self._retry_in(convoy_id, items, env)
+            changed += retried
+            late = {item.key for item in items}.difference(retried)
+            refused |= {str(key): _RETRIED for key in late}
+        return Outcome(changed=tuple(changed), refused=refused)
 
     async def pause(self, convoy_id: str) -> None:
         """Start nothing more of a convoy; nothing happens if it has ended."""
@@ -206,7 +211,8 @@ class Commands:
 
     async def _retry_in(
         self, convoy_id: str, items: Sequence[WorkItem], env: Mapping[str, str] | None
-    ) -> None:
+    ) -> list[ItemKey]:
+        """Put items of a convoy back, and say which; somebody else may have retried others."""
         convoy = self._scheduler.convoys.get(convoy_id)
         if env is not None:
             await self._keep_environment(convoy_id, env)
@@ -218,7 +224,22 @@ class Commands:
         if convoy is None:
             convoy = await self._recovery.load(await self._reader.convoy(convoy_id))
             self._picture.reopened(convoy_id)
-        await self._steering.retry(convoy, items)
+        ended = [await self._find_ended(convoy.tasks[item.id], item) for item in items]
+        retried = [item for item in ended if item is not None]
+        if retried:
+            await self._steering.retry(convoy, retried)
+        return [item.key for item in retried]
+
+    async def _find_ended(self, task: Task, item: WorkItem) -> WorkItem | None:
+        """Return an item as it has ended; None if it has been retried since it was read."""
+        if task.version == item.version:
+            return item
+        stored = await self._reader.item(item.key)
+        if not stored.status.is_final:
+            return None
+        if task.is_live:  # its end is committed, and on its way into memory
+            await self._executor.runs[task].settled.wait()
+        return stored
 
     async def _keep_environment(self, convoy_id: str, env: Mapping[str, str]) -> None:
         of_agents = {name: agent.env for name, agent in self._agents.items() if agent.env}

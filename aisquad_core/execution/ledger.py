@@ -179,14 +179,23 @@ class Ledger:
             freed = self._scheduler.complete(task)
             if freed:
                 await self.move(freed, WorkStatus.PENDING)
-        elif not convoy.is_closing and (doomed := self._scheduler.doomed_by(task)):
+        elif convoy.record.stop_on_first_failure or self._scheduler.doomed_by(task):
+            async with self.convoy_ends:  # a retry comes before all of this, or after it
+                await self._skip_after(task)
+        await self.finish_if_done(convoy)
+
+    async def _skip_after(self, task: Task) -> None:
+        """Skip what can no longer run since a task did not complete, unless it was retried."""
+        convoy = task.convoy
+        if not task.status.is_final:
+            return
+        if not convoy.is_closing and (doomed := self._scheduler.doomed_by(task)):
             reason = f"needs {task.item_id}, which {describe_end(task.status)}"
             await self.move(doomed, WorkStatus.SKIPPED, reason)
         if task.status in FAILURE_STATUSES and convoy.record.stop_on_first_failure:
             convoy.is_closing = True
             reason = f"stopped after the first failure, of {task.item_id}"
             await self.clear_queue(convoy, WorkStatus.SKIPPED, reason)
-        await self.finish_if_done(convoy)
 
     async def finish_if_done(self, convoy: ConvoyState) -> None:
         """Commit the end of a convoy of which nothing is left to do, and let it go."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey, WorkStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
     from aisquad_core.model import ConvoyRecord, RunUpdate
 
@@ -387,12 +387,12 @@ class Scheduler:
                         freed.append(dependent)
         return freed
 
-    def recount(self, tasks: Iterable[Task]) -> None:
-        """Count anew what the given tasks wait for, after a retry put some of it back."""
+    def recount(self, tasks: Iterable[Task], reopened: Collection[Task]) -> None:
+        """Count anew what the given tasks wait for; what is reopened counts as not completed."""
         for task in tasks:
-            every = task.convoy.tasks
+            needed = [task.convoy.tasks[need] for need in task.needs]
             task.open_needs = sum(
-                every[need].status is not WorkStatus.COMPLETED for need in task.needs
+                each.status is not WorkStatus.COMPLETED or each in reopened for each in needed
             )
 
     def _why_pending(self, task: Task, now_s: float) -> str:

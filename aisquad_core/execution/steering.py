@@ -166,14 +166,7 @@ class Steering:
         convoy.is_closing = False
         convoy.hold = None
         retried = [convoy.tasks[item.id] for item in items]
-        self._reopen(convoy, retried)
-        async with asyncio.TaskGroup() as commits:
-            for item, task in zip(items, retried, strict=True):
-                commits.create_task(self._put_back(item, task))
-        freed = self._scheduler.freed_by_retry(convoy)
-        self._reopen(convoy, freed)
-        for status, tasks in _by_wanted_status(freed).items():
-            await self._ledger.move(tasks, status)
+        # First of all: what is put back in a convoy that has ended, no later engine would look for.
         has_started = convoy.record.started_at is not None
         await self._ledger.update_convoy(
             convoy,
@@ -185,6 +178,18 @@ class Steering:
                 reason=None,
             ),
         )
+        await self._ledger.move(self._reopen(retried), WorkStatus.BLOCKED)
+        async with asyncio.TaskGroup() as commits:
+            for item, task in zip(items, retried, strict=True):
+                commits.create_task(self._put_back(item, task))
+        freed = self._scheduler.freed_by_retry(convoy)
+        self._reopen(freed)
+        for status, tasks in _by_wanted_status(freed).items():
+            await self._ledger.move(tasks, status)
+        # What they need may have completed while they were being put back.
+        waiting = [task for task in retried if task.status is WorkStatus.BLOCKED]
+        for_nothing = [task for task in waiting if not task.open_needs]
+        await self._ledger.move(for_nothing, WorkStatus.PENDING)
 
     async def _put_back(self, item: WorkItem, task: Task) -> None:
         wanted = WorkStatus.BLOCKED if task.open_needs else WorkStatus.PENDING
@@ -215,12 +220,19 @@ class Steering:
         if wanted is WorkStatus.PENDING:
             self._ledger.requeue(task)
 
-    def _reopen(self, convoy: ConvoyState, tasks: Iterable[Task]) -> None:
-        """Count anew what the tasks, and what needs them, wait for."""
-        concerned = list(tasks)
-        for task in list(concerned):
-            concerned += task.dependents or ()
-        self._scheduler.recount(concerned)
+    def _reopen(self, tasks: Sequence[Task]) -> list[Task]:
+        """Count anew what the tasks, and what needs them, wait for.
+
+        Returns:
+            What needs them and was queued, to be blocked once more.
+        """
+        dependents = [dependent for task in tasks for dependent in task.dependents or ()]
+        self._scheduler.recount([*tasks, *dependents], frozenset(tasks))
+        return [
+            task
+            for task in dict.fromkeys(dependents)
+            if task.status is WorkStatus.PENDING and not task.is_live
+        ]
 
     async def _end(
         self,

@@ -1,0 +1,143 @@
+"""What a retry puts back, in which order, and what waits for it; real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aisquad_core.api import ItemFilter
+from aisquad_core.clock import SystemClock
+from aisquad_core.engine import Engine
+from aisquad_core.model import ConvoyRecord, ItemKey, Operation, RunUpdate, WorkStatus
+from aisquad_core.settings import load_settings
+from aisquad_core.state.workstate import WorkState
+from aisquad_core.testing import FakeSampler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from aisquad_core.api import ItemView
+
+ENOUGH_S = 15
+ENV = {"PATH": os.defpath}
+
+
+class Diary(WorkState):
+    """Notes what was committed of convoys and runs, in order."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, clock=SystemClock())
+        self.committed: list[str] = []
+
+    def run_update(self, update: RunUpdate) -> asyncio.Future[int]:
+        future = super().run_update(update)
+        future.add_done_callback(
+            lambda _: self.committed.append(f"{update.item_id} {update.status}")
+        )
+        return future
+
+    async def update_convoy(self, record: ConvoyRecord) -> None:
+        await super().update_convoy(record)
+        self.committed.append(f"convoy {record.status}")
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[tuple[Engine, Diary]]:
+    settings = load_settings(
+        cwd=folder,
+        environ={"HOME": str(folder)},
+        flags={"grace_seconds": 0.2, "tick_seconds": 0.1},
+        state_dir=folder / "state",
+    )
+    diary = Diary(settings.workstate_db)
+    async with (
+        asyncio.timeout(ENOUGH_S),
+        Engine(settings, sampler=FakeSampler(), state=diary) as engine,
+    ):
+        yield engine, diary
+
+
+async def launch(engine: Engine, folder: Path, **lines: str) -> str:
+    """Launch operations, each of which needs the one before."""
+    operations: list[Operation] = []
+    for name, line in lines.items():
+        needs = (operations[-1].id,) if operations else ()
+        operations.append(Operation(id=name, argv=("/bin/sh", "-c", line), needs=needs))
+    return await engine.launch_operations("work", operations, {}, env=ENV, cwd=str(folder))
+
+
+async def items(engine: Engine, convoy_id: str) -> dict[str, ItemView]:
+    page = await engine.items(ItemFilter(convoy_ids=(convoy_id,)))
+    return {item.id: item for item in page.items}
+
+
+async def until(
+    engine: Engine, convoy_id: str, is_so: Callable[[dict[str, ItemView]], bool]
+) -> None:
+    async with engine.subscribe() as changes:
+        async for _ in changes:
+            if is_so(await items(engine, convoy_id)):
+                return
+
+
+def is_in_order(ended: dict[str, ItemView]) -> bool:
+    finished_at, started_at = ended["a"].finished_at, ended["b"].started_at
+    return finished_at is not None and started_at is not None and finished_at <= started_at
+
+
+async def test_a_convoy_is_open_again_before_anything_is_put_back(tmp_path: Path) -> None:
+    async with running(tmp_path) as (engine, diary):
+        convoy_id = await launch(engine, tmp_path, a="exit 1")
+        await engine.wait([convoy_id])
+        diary.committed.clear()
+        await engine.retry([ItemKey(convoy_id, "a")], env=ENV)
+        assert diary.committed[:2] == ["convoy running", "a pending"]
+
+
+async def test_what_is_retried_together_runs_in_the_order_of_its_needs(tmp_path: Path) -> None:
+    again = '[ "$AISQUAD_ATTEMPT" = 1 ]'
+    async with running(tmp_path) as (engine, _):
+        convoy_id = await launch(engine, tmp_path, a=f"{again} || sleep 0.3", b=f"! {again}")
+        await engine.wait([convoy_id])
+        await engine.retry([ItemKey(convoy_id, name) for name in "ab"], env=ENV)
+        await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert [(item.status, item.attempt) for item in ended.values()] == [
+        (WorkStatus.COMPLETED, 2),
+        (WorkStatus.COMPLETED, 2),
+    ]
+    assert is_in_order(ended)
+
+
+async def test_what_was_queued_waits_for_a_need_that_is_retried(tmp_path: Path) -> None:
+    first = '[ "$AISQUAD_ATTEMPT" = 1 ] || exec sleep 0.3; until [ -e go ]; do sleep 0.02; done'
+    async with running(tmp_path) as (engine, _):
+        convoy_id = await launch(engine, tmp_path, a=first, b="true")
+        await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.IN_PROGRESS)
+        await engine.pause(convoy_id)
+        (tmp_path / "go").touch()
+        await until(engine, convoy_id, lambda all_: all_["b"].status is WorkStatus.PENDING)
+        await engine.retry([ItemKey(convoy_id, "a")], env=ENV)
+        waiting = (await items(engine, convoy_id))["b"]
+        await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert (waiting.status, waiting.reason) == (WorkStatus.BLOCKED, "needs a")
+    assert is_in_order(ended)
+
+
+async def test_two_retries_at_once_put_an_item_back_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as (engine, _):
+        convoy_id = await launch(engine, tmp_path, a="exit 1")
+        await engine.wait([convoy_id])
+        key = ItemKey(convoy_id, "a")
+        async with asyncio.TaskGroup() as tasks:
+            both = [tasks.create_task(engine.retry([key], env=ENV)) for _ in range(2)]
+        outcomes = [task.result() for task in both]
+        await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert sorted(outcome.changed for outcome in outcomes) == [(), (key,)]
+    assert [key for outcome in outcomes for key in outcome.refused] == [str(key)]
+    assert ended["a"].attempt == 2
