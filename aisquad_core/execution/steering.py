@@ -1,6 +1,7 @@
 """Carries out what operators ask of convoys: cancel, retry, pause, resume; and their time-outs.
 
-Every wish is durable before it has an effect, so that the next engine can finish it.
+Every wish is durable before it has an effect, so that the next engine can finish it. None changes
+the record of a convoy whose end is being committed.
 """
 
 from __future__ import annotations
@@ -62,28 +63,30 @@ class Steering:
 
     async def pause(self, convoy: ConvoyState) -> None:
         """Start nothing more of a convoy."""
-        await self._ledger.update_convoy(
-            convoy, replace(convoy.record, status=ConvoyStatus.PAUSED, reason="paused by hand")
-        )
+        async with self._ledger.convoy_ends:
+            if convoy.unfinished:
+                record = replace(convoy.record, status=ConvoyStatus.PAUSED, reason="paused by hand")
+                await self._ledger.update_convoy(convoy, record)
 
     async def resume(self, convoy: ConvoyState) -> None:
         """Let a paused or held convoy start again."""
         self._scheduler.join(convoy)
         convoy.hold = None
-        has_started = convoy.record.started_at is not None
-        status = ConvoyStatus.RUNNING if has_started else ConvoyStatus.PENDING
-        if convoy.is_paused:
-            await self._ledger.update_convoy(
-                convoy, replace(convoy.record, status=status, reason=None)
-            )
+        async with self._ledger.convoy_ends:
+            if convoy.is_paused and convoy.unfinished:
+                has_started = convoy.record.started_at is not None
+                status = ConvoyStatus.RUNNING if has_started else ConvoyStatus.PENDING
+                record = replace(convoy.record, status=status, reason=None)
+                await self._ledger.update_convoy(convoy, record)
         self._ledger.startable.set()
 
     async def cancel_convoy(self, convoy: ConvoyState, *, grace_s: float | None = None) -> Cancel:
         """Begin to cancel everything of a convoy that has not ended."""
         convoy.is_closing = True
-        await self._ledger.update_convoy(
-            convoy, replace(convoy.record, stopping=StopReason.CANCEL, reason="cancelled")
-        )
+        async with self._ledger.convoy_ends:
+            if convoy.unfinished:
+                record = replace(convoy.record, stopping=StopReason.CANCEL, reason="cancelled")
+                await self._ledger.update_convoy(convoy, record)
         concerned = [task for task in convoy.tasks.values() if not task.status.is_final]
 
         async def finish() -> Outcome:
@@ -138,7 +141,9 @@ class Steering:
         """End a convoy whose time is over: what runs fails, the rest is skipped."""
         convoy.is_closing = True
         reason = f"the convoy's time of {convoy.record.timeout_s:g} s is over"
-        await self._ledger.update_convoy(convoy, replace(convoy.record, reason=reason))
+        async with self._ledger.convoy_ends:
+            if convoy.unfinished:
+                await self._ledger.update_convoy(convoy, replace(convoy.record, reason=reason))
         runs = [run for run in self._executor.runs.values() if run.task.convoy is convoy]
         await self._end(runs, StopReason.TIMEOUT, error=reason)
         await self._ledger.clear_queue(convoy, WorkStatus.SKIPPED, reason)

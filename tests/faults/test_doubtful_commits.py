@@ -6,7 +6,7 @@ import asyncio
 import random
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -16,6 +16,7 @@ from aisquad_core.execution.admission import Admission
 from aisquad_core.execution.environment import EnvironmentStore
 from aisquad_core.execution.ledger import Ledger
 from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task
+from aisquad_core.execution.steering import Steering
 from aisquad_core.load.rate_limiter import RateLimiter
 from aisquad_core.model import (
     ConvoyRecord,
@@ -32,6 +33,8 @@ from tests.faults.simulated.storage import Disk, Fault
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from aisquad_core.execution.executor import ConvoyExecutor
 
 
 class HastyClock(SystemClock):
@@ -199,6 +202,28 @@ async def test_a_launch_in_doubt_is_there_as_a_whole_or_not_at_all(
     assert [record.id for record in convoys] == (["c"] if is_acknowledged else [])
     assert is_acknowledged or len(again) == 2
     assert counts is None or counts.total == 2
+
+
+async def test_a_pause_comes_too_late_while_the_end_of_its_convoy_waits_for_storage(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as it:
+        convoy = await it.admit(Operation(id="a", argv=("true",)))
+        task = convoy.tasks["a"]
+        assert await it.ledger.commit_start(task, it.start(task))
+        await it.ledger.commit(task, replace(it.start(task), status=WorkStatus.COMPLETED))
+        steering = Steering(
+            ledger=it.ledger,
+            scheduler=it.scheduler,
+            executor=cast("ConvoyExecutor", None),  # nothing runs that could be stopped
+            clock=it.clock,
+        )
+        it.fail_next(Fault.FULL)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(it.ledger.finish_if_done(convoy))
+            tasks.create_task(steering.pause(convoy))
+        stored = await it.state.reader.convoy("c")
+    assert stored.status is ConvoyStatus.COMPLETED
 
 
 async def test_what_is_retried_before_its_end_has_effects_dooms_nothing(tmp_path: Path) -> None:
