@@ -145,7 +145,10 @@ class ConvoyExecutor:
             reason = StopReason.CANCEL
         run.request = StopRequest(reason, self.grace_s if grace_s is None else grace_s, error)
         run.noted.clear()
-        if run.inbox is not None:
+        is_waiting = run.task.status is WorkStatus.PENDING and self._ledger.trouble is not None
+        if reason is StopReason.INTERRUPT and is_waiting and run.body is not None:
+            run.body.cancel()  # nothing has started; the next engine sees what is stored
+        elif run.inbox is not None:
             run.inbox.put_nowait(run.request)
         elif run.is_calling and run.body is not None:
             run.body.cancel()

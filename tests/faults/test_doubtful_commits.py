@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from aisquad_core.api import EngineState, ItemFilter
 from aisquad_core.clock import SystemClock
+from aisquad_core.engine import Engine
 from aisquad_core.errors import StorageError
 from aisquad_core.execution.admission import Admission
 from aisquad_core.execution.environment import EnvironmentStore
@@ -27,7 +29,9 @@ from aisquad_core.model import (
     Try,
     WorkStatus,
 )
+from aisquad_core.settings import Settings
 from aisquad_core.state.workstate import WorkState
+from aisquad_core.testing import FakeSampler
 from tests.faults.simulated.storage import Disk, Fault
 
 if TYPE_CHECKING:
@@ -202,6 +206,45 @@ async def test_a_launch_in_doubt_is_there_as_a_whole_or_not_at_all(
     assert [record.id for record in convoys] == (["c"] if is_acknowledged else [])
     assert is_acknowledged or len(again) == 2
     assert counts is None or counts.total == 2
+
+
+class FullWhile(dict[int, Fault]):
+    """Lets every commit fail while the disk is full."""
+
+    is_full = False
+
+    def pop(self, number: int, default: object = None) -> Fault | None:  # type: ignore[override]
+        return Fault.FULL if self.is_full else None
+
+
+async def test_an_engine_whose_next_start_waits_for_room_on_the_disk_can_be_stopped(
+    tmp_path: Path,
+) -> None:
+    disk = Bench(tmp_path).disk
+    disk.faults = faults = FullWhile()
+    settings = Settings(workstate_db=disk.database, enable_metrics=False, tick_s=0.1)
+
+    def engine() -> Engine:
+        state = WorkState(disk.database, clock=SystemClock(), connect=disk.connect)
+        return Engine(settings, sampler=FakeSampler(), state=state)
+
+    async with asyncio.timeout(15):
+        async with engine() as first:
+            line = ("/bin/sh", "-c", "exec sleep 60")
+            convoy_id = await first.launch_operations(
+                "work", [Operation(id="a", argv=line)], {}, env={"PATH": "/bin"}, cwd="/"
+            )
+        async with engine() as second, second.subscribe() as news:
+            faults.is_full = True
+            await second.resume(convoy_id)
+            async for each in news:
+                if isinstance(each, EngineState) and "full" in (each.engine.trouble or ""):
+                    break
+            await second.stop()
+            faults.is_full = False
+        async with engine() as third:
+            (left,) = (await third.items(ItemFilter())).items
+    assert left.status is WorkStatus.PENDING
 
 
 async def test_a_pause_comes_too_late_while_the_end_of_its_convoy_waits_for_storage(
