@@ -217,6 +217,7 @@ class FullWhile(dict[int, Fault]):
         return Fault.FULL if self.is_full else None
 
 
+@pytest.mark.timeout(60)
 async def test_an_engine_whose_next_start_waits_for_room_on_the_disk_can_be_stopped(
     tmp_path: Path,
 ) -> None:
@@ -228,7 +229,7 @@ async def test_an_engine_whose_next_start_waits_for_room_on_the_disk_can_be_stop
         state = WorkState(disk.database, clock=SystemClock(), connect=disk.connect)
         return Engine(settings, sampler=FakeSampler(), state=state)
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(45):
         async with engine() as first:
             line = ("/bin/sh", "-c", "exec sleep 60")
             convoy_id = await first.launch_operations(

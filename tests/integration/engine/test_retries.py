@@ -7,6 +7,8 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from aisquad_core.api import ItemFilter
 from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
     from aisquad_core.api import ItemView
 
-ENOUGH_S = 15
+ENOUGH_S = 45
+pytestmark = pytest.mark.timeout(60)
 ENV = {"PATH": os.defpath}
 
 
