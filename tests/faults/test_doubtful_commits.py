@@ -19,6 +19,7 @@ from aisquad_core.execution.environment import EnvironmentStore
 from aisquad_core.execution.ledger import Ledger
 from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task
 from aisquad_core.execution.steering import Steering
+from aisquad_core.load.backpressure import StorageBackpressure
 from aisquad_core.load.rate_limiter import RateLimiter
 from aisquad_core.model import (
     ConvoyRecord,
@@ -99,7 +100,14 @@ class Bench:
             updated_at=now,
             total=len(operations),
         )
-        admission = Admission(state=self.state, scheduler=self.scheduler, ledger=self.ledger)
+        backpressure = StorageBackpressure(threshold=0.8, clock=self.clock)
+        backpressure.watch(self.state)
+        admission = Admission(
+            state=self.state,
+            scheduler=self.scheduler,
+            ledger=self.ledger,
+            backpressure=backpressure,
+        )
         return await admission.admit(record, operations)
 
     def start(self, task: Task, token: str = "t1") -> RunUpdate:
