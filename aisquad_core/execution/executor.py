@@ -145,10 +145,7 @@ class ConvoyExecutor:
             reason = StopReason.CANCEL
         run.request = StopRequest(reason, self.grace_s if grace_s is None else grace_s, error)
         run.noted.clear()
-        is_waiting = run.task.status is WorkStatus.PENDING and self._ledger.trouble is not None
-        if reason is StopReason.INTERRUPT and is_waiting and run.body is not None:
-            run.body.cancel()  # nothing has started; the next engine sees what is stored
-        elif run.inbox is not None:
+        if run.inbox is not None:
             run.inbox.put_nowait(run.request)
         elif run.is_calling and run.body is not None:
             run.body.cancel()
@@ -232,6 +229,8 @@ class ConvoyExecutor:
             run.settled.set()
         if task.status.is_final:
             await self._ledger.follow_up(task)
+        else:
+            await self._ledger.follow_return(task)
 
     # Running
 

@@ -94,8 +94,6 @@ class Ledger:
         except (StorageError, ConcurrentUpdateError) as error:
             if isinstance(error, StorageError):
                 self.trouble = str(error)
-                # It may be stored all the same, and nobody must find it there: nothing started.
-                task.version = await self.until_stored(lambda: self._state.withdraw(update))
             elif error.actual_version is not None:
                 task.version = error.actual_version
             self.requeue(task, delay_s=_STORAGE_RETRY_S, reason=str(error))
@@ -113,18 +111,14 @@ class Ledger:
 
     async def commit(self, task: Task, update: RunUpdate) -> None:
         """Commit what has already happened to an item that runs, for as long as it takes."""
-        is_in_doubt = False
 
         async def write() -> int:
-            nonlocal update, is_in_doubt
-            is_repeated, is_in_doubt = is_in_doubt, True
+            nonlocal update
             try:
                 return await self._state.run_update(update)
             except ConcurrentUpdateError as error:
                 if error.actual_version is None:
                     raise
-                if is_repeated and await self._state.holds(update):
-                    return error.actual_version
                 # Somebody wrote to a running item; what its process did is the later truth.
                 update = replace(update, expected_version=error.actual_version)
                 return await self._state.run_update(update)
@@ -148,25 +142,21 @@ class Ledger:
         convoy = tasks[0].convoy
         versions = [(task.item_id, task.version) for task in tasks]
         finished_at = self._clock.now() if status.is_final else None
-        is_in_doubt = False
-
-        async def write() -> list[str]:
-            nonlocal is_in_doubt
-            is_repeated, is_in_doubt = is_in_doubt, True
-            return await self._state.transition(
-                convoy.record.id,
-                versions,
-                status=status,
-                reason=reason,
-                finished_at=finished_at,
-                is_repeated=is_repeated,
+        stale = set(
+            await self.until_stored(
+                lambda: self._state.transition(
+                    convoy.record.id,
+                    versions,
+                    status=status,
+                    reason=reason,
+                    finished_at=finished_at,
+                )
             )
-
-        stale = set(await self.until_stored(write))
-        for task, (_, version) in zip(tasks, versions, strict=True):
-            if task.item_id in stale or task.version != version:
+        )
+        for task in tasks:
+            if task.item_id in stale:
                 continue
-            task.version = version + 1
+            task.version += 1
             task.reason = reason
             convoy.set_status(task, status)
             for observer in self._observers:
@@ -193,6 +183,14 @@ class Ledger:
             async with self.convoy_ends:  # a retry comes before all of this, or after it
                 await self._skip_after(task)
         await self.finish_if_done(convoy)
+
+    async def follow_return(self, task: Task) -> None:
+        """Skip what has come back to the queue of a convoy that a failure has stopped meanwhile."""
+        convoy = task.convoy
+        if convoy.is_closing and convoy.record.stop_on_first_failure:
+            failed = (each for each in convoy.tasks.values() if each.status in FAILURE_STATUSES)
+            if (first := next(failed, None)) is not None:
+                await self.follow_up(first)
 
     async def _skip_after(self, task: Task) -> None:
         """Skip what can no longer run since a task did not complete, unless it was retried."""

@@ -81,25 +81,15 @@ def _find_duplicate(connection: sqlite3.Connection, place: int, items: Sequence[
 
 
 def transition_items(
-    connection: sqlite3.Connection,
-    convoy_id: str,
-    chunk: str,
-    values: tuple[SQLValue, ...],
-    is_repeated: bool,
+    connection: sqlite3.Connection, convoy_id: str, chunk: str, values: tuple[SQLValue, ...]
 ) -> list[str]:
-    """Move the items of a chunk (JSON of ids and versions); return those left alone.
-
-    Repeated, one that stands just as it should afterwards has been moved already.
-    """
-    status, reason, finished_at, _ = values
-    before = PREDECESSORS[str(status)]
+    """Move the items of a chunk (JSON of ids and versions); return those left alone."""
+    before = PREDECESSORS[str(values[0])]
     [(stale,)] = connection.execute(
         "SELECT json_group_array(v.value->>0) FROM json_each(?) AS v LEFT JOIN work_items AS w"
         " ON w.convoy_id = ? AND w.id = v.value->>0"
-        " WHERE (w.version IS NOT v.value->>1 OR NOT instr(?, w.status))"
-        " AND NOT (? AND w.version IS v.value->>1 + 1 AND w.status IS ? AND w.reason IS ?"
-        " AND w.finished_at IS ?)",
-        (chunk, convoy_id, before, is_repeated, status, reason, finished_at),
+        " WHERE w.version IS NOT v.value->>1 OR NOT instr(?, w.status)",
+        (chunk, convoy_id, before),
     ).fetchall()
     # CROSS JOIN: the planner takes json_each for the larger table.
     connection.execute(
@@ -113,18 +103,8 @@ def transition_items(
     return ids
 
 
-def is_launched(connection: sqlite3.Connection, number: int) -> bool:
-    """Whether a launch is complete: its publication may be stored although it seemed to fail."""
-    [(is_complete,)] = connection.execute(
-        "SELECT count(*) FROM launches WHERE number = ? AND is_complete", (number,)
-    ).fetchall()
-    return bool(is_complete)
-
-
 def delete_launch(connection: sqlite3.Connection, number: int, limit: int) -> int:
     """Remove some items of a launch that is not complete; with the last ones, the launch."""
-    if is_launched(connection, number):
-        return 0
     count = connection.execute(
         "DELETE FROM work_items WHERE place IN (SELECT place FROM work_items"
         " WHERE place BETWEEN ? AND ? LIMIT ?)",

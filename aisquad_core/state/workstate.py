@@ -18,7 +18,6 @@ from aisquad_core.model import check_transition
 from aisquad_core.state.changes import (
     delete_launch,
     insert_items,
-    is_launched,
     publish_launch,
     reserve_launch,
     transition_items,
@@ -165,55 +164,6 @@ class WorkState:
             check_transition(update.item_id, update.previous, update.status)
         return self._writer.add_row(_RUN_LANE, run_update_row(update), update.expected_version + 1)
 
-    async def holds(self, update: RunUpdate) -> bool:
-        """Whether a change is what is stored, although storage failed when it was committed.
-
-        Raises:
-            StorageError: That cannot be told now.
-        """
-        sql = (
-            "SELECT 1 FROM work_items WHERE convoy_id = ? AND id = ? AND version = ? AND"
-            " status = ? AND attempt = ? AND token IS ? AND stopping IS ? AND exit_code IS ?"
-        )
-        values = (
-            update.convoy_id,
-            update.item_id,
-            update.expected_version + 1,
-            update.status.value,
-            update.attempt,
-            update.token,
-            words_or_none(update.stopping),
-            update.exit_code,
-        )
-        return await self._writer.add_job(
-            lambda connection: bool(connection.execute(sql, values).fetchall())
-        )
-
-    async def withdraw(self, update: RunUpdate) -> int:
-        """Take a change back if it was stored although storage failed; return the version now.
-
-        May be repeated. Only for a start that has not taken place: what it set is cleared.
-
-        Raises:
-            StorageError: It could not be committed.
-        """
-        key = (update.convoy_id, update.item_id)
-        values = (update.previous.value, *key, update.expected_version + 1, update.token)
-
-        def write(connection: sqlite3.Connection) -> int:
-            connection.execute(
-                "UPDATE work_items SET status = ?, token = NULL, boot_id = NULL,"
-                " started_at = NULL, version = version + 1"
-                " WHERE convoy_id = ? AND id = ? AND version = ? AND token IS ?",
-                values,
-            )
-            [(version,)] = connection.execute(
-                "SELECT version FROM work_items WHERE convoy_id = ? AND id = ?", key
-            ).fetchall()
-            return int(version)
-
-        return await self._writer.add_job(write)
-
     async def update(self, item: WorkItem) -> WorkItem:
         """Store all of an item but its name, place, time of creation and operation.
 
@@ -274,15 +224,9 @@ class WorkState:
                     is_counted=False,
                 )
                 place += len(chunk)
-            try:
-                await self._writer.add_job(
-                    partial(publish_launch, number=number, record=record), is_counted=False
-                )
-            except StorageError:
-                if not await self._writer.add_job(
-                    partial(is_launched, number=number), is_counted=False
-                ):
-                    raise
+            await self._writer.add_job(
+                partial(publish_launch, number=number, record=record), is_counted=False
+            )
         except BaseException:
             await self._delete_launch(number)
             raise
@@ -327,7 +271,6 @@ class WorkState:
         status: WorkStatus,
         reason: str | None,
         finished_at: datetime | None = None,
-        is_repeated: bool = False,
     ) -> list[str]:
         """Move many items of a convoy to a status, each if its version is the expected one.
 
@@ -337,8 +280,6 @@ class WorkState:
             status: For all of them.
             reason: Written as given.
             finished_at: Written as given.
-            is_repeated: Whether the same was tried before and storage failed: what it moved all
-                the same counts as moved now.
 
         Returns:
             The ids of those left alone: gone, of another version, or in a status from which the
@@ -353,13 +294,7 @@ class WorkState:
             chunk = encode_json(versions[start : start + TRANSITION_CHUNK])
             values = (status.value, text, stamp_or_none(finished_at), stamp(self._clock.now()))
             stale += await self._writer.add_job(
-                partial(
-                    transition_items,
-                    convoy_id=convoy_id,
-                    chunk=chunk,
-                    values=values,
-                    is_repeated=is_repeated,
-                )
+                partial(transition_items, convoy_id=convoy_id, chunk=chunk, values=values)
             )
         return stale
 

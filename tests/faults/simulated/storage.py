@@ -210,6 +210,10 @@ class _Statements:
     def in_transaction(self) -> bool:
         return self._connection.in_transaction
 
+    @property
+    def total_changes(self) -> int:
+        return self._connection.total_changes
+
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         is_in = self._connection.in_transaction
         if sql == "COMMIT" or (not is_in and sql.lstrip().startswith(_WRITES)):

@@ -16,9 +16,9 @@ import pytest
 from aisquad_core.api import ItemChanged, ItemFilter, Resized, StopMode
 from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
-from aisquad_core.errors import EngineRunningError
+from aisquad_core.errors import EngineRunningError, RunnerError
 from aisquad_core.execution.process import LocalRunner
-from aisquad_core.execution.runner import Contest, Finding
+from aisquad_core.execution.runner import Contest, Finding, StartRequest
 from aisquad_core.model import ConvoyStatus, ItemKey, Operation, StopReason, WorkStatus
 from aisquad_core.settings import load_settings
 from aisquad_core.spec import SpecFormat, SpecSource
@@ -560,6 +560,49 @@ class Undecided(LocalRunner):
 
     async def contest(self, ref: StartRef, *, boot_id: str | None) -> Contest:
         return Contest(finding=Finding.UNKNOWN, reason="the disk does not answer")
+
+
+class LateRefusal(LocalRunner):
+    """Has no room for the operation `late`, and says so when it is told to."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        super().__init__(runs_dir, clock=SystemClock())
+        self.due = asyncio.Event()
+
+    async def start(self, request: StartRequest) -> None:
+        if request.ref.item_id == "late":
+            await self.due.wait()
+            raise RunnerError("no room", is_transient=True)
+        await super().start(request)
+
+
+async def test_what_never_ran_is_skipped_when_its_convoy_was_stopped_meanwhile(
+    tmp_path: Path,
+) -> None:
+    settings = load_settings(cwd=tmp_path, environ={}, flags={}, state_dir=tmp_path / "state")
+    runner = LateRefusal(settings.state_dir / "runs")
+    async with asyncio.timeout(ENOUGH_S), Engine(settings, runner=runner) as engine:
+        convoy_id = await launch(
+            engine,
+            tmp_path,
+            {"id": "late", "run": "true"},
+            {"id": "bad", "run": "exit 1"},
+            {"id": "next", "run": "true", "needs": ["late"]},
+            stop_on_first_failure=True,
+        )
+
+        async def is_stopped() -> bool:
+            return (await items(engine, convoy_id))["next"].status is WorkStatus.SKIPPED
+
+        await until(engine, is_stopped)
+        runner.due.set()
+        (view,) = await engine.wait([convoy_id])
+        late = (await items(engine, convoy_id))["late"]
+    assert view.status is ConvoyStatus.FAILED
+    assert (late.status, late.reason) == (
+        WorkStatus.SKIPPED,
+        "stopped after the first failure, of bad",
+    )
 
 
 async def test_a_wait_counts_the_time_in_which_earlier_work_is_read(tmp_path: Path) -> None:
