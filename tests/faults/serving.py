@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,14 @@ from aisquad_core.state.reader import Reader
 from tests.faults import served_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-    from aisquad_core.api import EngineView
+    from aisquad_core.api import EngineView, Event, Snapshot
     from aisquad_core.client import SocketEngine
     from aisquad_core.model import WorkItem
+
+    News = AsyncIterator[Snapshot | Event]
 
 BOUND_S = 30
 
@@ -80,30 +83,36 @@ async def ended(client: SocketEngine, convoy_id: str) -> ConvoyStatus:
     return view.status
 
 
-async def ticks(client: SocketEngine, count: int) -> None:
-    """Return after so many ticks of the engine."""
-    async with asyncio.timeout(BOUND_S), client.subscribe() as news:
-        async for each in news:
+async def ticks(client: SocketEngine, count: int, *, news: News | None = None) -> None:
+    """Return after so many ticks of the engine; without `news` by a stream of its own."""
+    stream = client.subscribe() if news is None else nullcontext(news)
+    async with asyncio.timeout(BOUND_S), stream as each_news:
+        async for each in each_news:
             count -= isinstance(each, Sampled)
             if count < 0:  # the first belongs to a tick that has begun
                 return
 
 
 async def until_said(
-    client: SocketEngine, is_so: Callable[[EngineView], bool], bound_s: float = BOUND_S
+    client: SocketEngine,
+    is_so: Callable[[EngineView], bool],
+    bound_s: float = BOUND_S,
+    *,
+    news: News | None = None,
 ) -> EngineView:
-    """Return what the engine says of itself as soon as it is so."""
-    async with asyncio.timeout(bound_s), client.subscribe() as news:
-        async for _ in news:  # a tick a second, at least
+    """Return what the engine says of itself as soon as it is so; see `ticks` for `news`."""
+    stream = client.subscribe() if news is None else nullcontext(news)
+    async with asyncio.timeout(bound_s), stream as each_news:
+        async for _ in each_news:  # a tick a second, at least
             engine = (await client.snapshot()).engine
             if is_so(engine):
                 return engine
     raise AssertionError("the engine has gone")
 
 
-async def until_troubled(client: SocketEngine, words: str) -> str:
-    """Return the engine's trouble as soon as it has these words in it."""
-    engine = await until_said(client, lambda view: words in (view.trouble or ""))
+async def until_troubled(client: SocketEngine, words: str, *, news: News | None = None) -> str:
+    """Return the engine's trouble as soon as it has these words in it; see `ticks` for `news`."""
+    engine = await until_said(client, lambda view: words in (view.trouble or ""), news=news)
     return engine.trouble or ""
 
 

@@ -78,14 +78,15 @@ async def run(folder: Path, case: str) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     pid = await served.start()
     try:
-        async with SocketEngine(state_dir) as client:
+        # The stream is opened before: a starved engine may not take another connection.
+        async with SocketEngine(state_dir) as client, client.subscribe() as news:
             await client.set_parallelism(OPERATIONS + 10)
-            await ticks(client, 1)
+            await ticks(client, 1, news=news)
             before = take(pid)
             work = [{"id": f"op-{number}", "run": RUN} for number in range(OPERATIONS)]
             convoy_id = await served.launch(client, *work)
-            seen["trouble"] = await until_troubled(client, words)
-            await ticks(client, 1)
+            seen["trouble"] = await until_troubled(client, words, news=news)
+            await ticks(client, 1, news=news)
             engine = (await client.snapshot()).engine
             seen["running while starved"], seen["queued"] = engine.running, engine.queued
 
@@ -99,7 +100,7 @@ async def run(folder: Path, case: str) -> dict[str, Any]:
             seen["ran"] = ran.read_text().split()
             page = await client.items(ItemFilter())
             seen["attempts"] = sorted({item.attempt for item in page.items})
-            await until_said(client, lambda view: view.trouble is None)
+            await until_said(client, lambda view: view.trouble is None, news=news)
         seen["exit"] = await served.end(pid, signal.SIGTERM)
     finally:
         for each in served.pids:

@@ -57,7 +57,10 @@ def test_a_seed_goes_the_same_way_each_time_it_is_played() -> None:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("plant", "finding"),
-    [(Plant.NO_CLAIMS, "began while"), (Plant.EARLY_NEWS, "was shown before it was durable")],
+    [
+        (Plant.NO_CLAIMS, " began, but durable is "),
+        (Plant.EARLY_NEWS, "was shown before it was durable"),
+    ],
 )
 def test_a_planted_defect_is_found_and_played_again(plant: Plant, finding: str) -> None:
     summary, printed, status = play("--seeds", "10", "--plant", plant, "--jobs", "2")
