@@ -81,7 +81,7 @@ async def run(folder: Path, case: str) -> dict[str, Any]:
         # The stream is opened before: a starved engine may not take another connection.
         async with SocketEngine(state_dir) as client, client.subscribe() as news:
             await client.set_parallelism(OPERATIONS + 10)
-            await ticks(client, 1, news=news)
+            await ticks(client, 3, news=news)  # by now it has the threads that it will have
             before = take(pid)
             work = [{"id": f"op-{number}", "run": RUN} for number in range(OPERATIONS)]
             convoy_id = await served.launch(client, *work)
