@@ -24,7 +24,7 @@ from aisquad_core.errors import AISquadError
 from aisquad_core.execution import evidence, launcher, process
 from aisquad_core.execution.tree import read_token
 from aisquad_core.settings import Settings
-from aisquad_core.state.writer import Batch
+from aisquad_core.state.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
