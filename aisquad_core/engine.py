@@ -22,6 +22,7 @@ from aisquad_core.api import (
     Snapshot,
     StopMode,
 )
+from aisquad_core.assembly import Parts
 from aisquad_core.clock import SystemClock
 from aisquad_core.errors import (
     AISquadError,
@@ -31,36 +32,13 @@ from aisquad_core.errors import (
     StateError,
     StorageError,
 )
-from aisquad_core.events import EventHub
-from aisquad_core.execution.admission import Admission
-from aisquad_core.execution.commands import Commands
-from aisquad_core.execution.environment import EnvironmentStore
-from aisquad_core.execution.executor import ConvoyExecutor
-from aisquad_core.execution.governor import Governor
-from aisquad_core.execution.ledger import Ledger
-from aisquad_core.execution.log_cap import LogCap
-from aisquad_core.execution.overview import Overview
-from aisquad_core.execution.past import Past
-from aisquad_core.execution.picture import Picture
-from aisquad_core.execution.process import LocalRunner
-from aisquad_core.execution.queries import Queries, preview
-from aisquad_core.execution.recovery import Recovery
-from aisquad_core.execution.scheduler import Scheduler
-from aisquad_core.execution.steering import Steering
+from aisquad_core.execution.queries import preview
+from aisquad_core.execution.stage import stopping_error
 from aisquad_core.execution.views import view_record
-from aisquad_core.load.backpressure import StorageBackpressure
-from aisquad_core.load.rate_limiter import RateLimiter
-from aisquad_core.load.resource_monitor import ResourceMonitor
-from aisquad_core.load.semaphore import AdaptiveSemaphore
-from aisquad_core.load.tuning import Policy, Thresholds
-from aisquad_core.model import ConvoyStatus, ItemKey
-from aisquad_core.notices import Notices
+from aisquad_core.model import ConvoyStatus
 from aisquad_core.sanitise import one_line
-from aisquad_core.state.folder import StateFolder, boot_id
-from aisquad_core.state.origin import Origin
 from aisquad_core.state.room import find_shortage
-from aisquad_core.state.workstate import WorkState
-from aisquad_core.upkeep import EVERY_S, Upkeep
+from aisquad_core.upkeep import EVERY_S
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -80,20 +58,17 @@ if TYPE_CHECKING:
         ItemDetail,
         ItemFilter,
         ItemPage,
-        ItemView,
         LogChunk,
         Preview,
-        StatusCounts,
     )
     from aisquad_core.clock import Clock
-    from aisquad_core.execution.overview import Phase
     from aisquad_core.execution.run import Run
     from aisquad_core.execution.runner import Runner
-    from aisquad_core.execution.scheduler import Task
     from aisquad_core.load.resource_monitor import Sampler
-    from aisquad_core.model import ConvoyRecord, Operation
+    from aisquad_core.model import ConvoyRecord, ItemKey, Operation
     from aisquad_core.settings import Settings
     from aisquad_core.spec import ConvoySource
+    from aisquad_core.state.workstate import WorkState
 
 _CONVOYS_SHOWN = 100
 """Latest convoys of the work state that the first picture holds."""
@@ -126,7 +101,7 @@ class Engine:
         NewerSchemaError: On entering, if a newer aisquad wrote the work state.
     """
 
-    def __init__(  # noqa: PLR0915
+    def __init__(
         self,
         settings: Settings,
         *,
@@ -137,155 +112,51 @@ class Engine:
         state: WorkState | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        chance = chance or random.SystemRandom()
         self._settings = settings
         self._is_resuming = is_resuming
-        self._clock = clock = clock or SystemClock()
-        self._folder = StateFolder(settings.state_dir)
-        self._origin = Origin(settings.workstate_db)
-        self._backpressure = StorageBackpressure(
-            threshold=settings.backpressure_threshold, clock=clock
-        )
-        self._boot_id = boot_id()
-        self._state = state or WorkState(
-            settings.workstate_db,
-            clock=clock,
-            pool_size=settings.pool_size,
-            use_pooling=settings.use_pooling,
-            on_settled=self._backpressure.note_drain,
-        )
-        self._backpressure.watch(self._state)
-        runs_dir = settings.state_dir / "runs"
-        self._runner = runner or LocalRunner(runs_dir, clock=clock)
-        self._environments = EnvironmentStore(runs_dir)
-        policy = Policy(
-            baseline=settings.baseline_parallelism,
-            max_parallelism=settings.max_parallelism,
-            thresholds=Thresholds(
-                cpu_percent=settings.cpu_threshold, memory_percent=settings.memory_threshold
-            ),
-            is_auto=settings.enable_auto_tuning,
-        )
-        monitor = ResourceMonitor(sampler, clock, thresholds=policy.thresholds)
-        self._semaphore = AdaptiveSemaphore(min(policy.baseline, policy.max_parallelism))
-        self._governor = Governor(
-            monitor=monitor,
-            semaphore=self._semaphore,
-            policy=policy,
-            clock=clock,
+        self._clock = clock or SystemClock()
+        parts = Parts(
+            settings,
+            clock=self._clock,
+            sampler=sampler,
+            runner=runner,
+            state=state,
+            chance=chance or random.SystemRandom(),
             on_resize=self._resized,
         )
-        self._scheduler = Scheduler(
-            RateLimiter.from_settings(settings, clock),
-            {
-                name: agent.max_parallel
-                for name, agent in settings.agents.items()
-                if agent.max_parallel is not None
-            },
-        )
-        self._hub = EventHub()
-        self._picture = Picture(
-            hub=self._hub, scheduler=self._scheduler, clock=clock, why=self._why
-        )
-        self._past = Past(settings, scheduler=self._scheduler, clock=clock)
-        self._notices = notices = Notices(
-            settings, reader=self._state.reader, clock=clock, is_foreign=self._origin.waits
-        )
-        self._ledger = Ledger(
-            state=self._state,
-            scheduler=self._scheduler,
-            environments=self._environments,
-            observers=[*self._past.observers, self._picture, *notices.observers],
-            clock=clock,
-            before_end=notices.owe,
-        )
-        self._executor = ConvoyExecutor(
-            ledger=self._ledger,
-            scheduler=self._scheduler,
-            semaphore=self._semaphore,
-            governor=self._governor,
-            runner=self._runner,
-            environments=self._environments,
-            clock=clock,
-            boot_id=self._boot_id,
-            grace_s=settings.grace_s,
-            chance=chance,
-        )
-        self._steering = Steering(
-            ledger=self._ledger, scheduler=self._scheduler, executor=self._executor, clock=clock
-        )
-        self._recovery = Recovery(
-            state=self._state,
-            ledger=self._ledger,
-            scheduler=self._scheduler,
-            executor=self._executor,
-            steering=self._steering,
-            runner=self._runner,
-            clock=clock,
-        )
-        self._commands = Commands(
-            reader=self._state.reader,
-            scheduler=self._scheduler,
-            admission=Admission(
-                state=self._state,
-                scheduler=self._scheduler,
-                ledger=self._ledger,
-                backpressure=self._backpressure,
-            ),
-            steering=self._steering,
-            recovery=self._recovery,
-            executor=self._executor,
-            environments=self._environments,
-            ledger=self._ledger,
-            picture=self._picture,
-            agents=settings.agents,
-            clock=clock,
-            chance=chance,
-        )
-        self._overview = Overview(
-            state_dir=settings.state_dir,
-            policy=policy,
-            monitor=monitor,
-            governor=self._governor,
-            semaphore=self._semaphore,
-            scheduler=self._scheduler,
-            executor=self._executor,
-            picture=self._picture,
-            clock=clock,
-            grace_s=settings.grace_s,
-            state=self._state,
-            backpressure=self._backpressure,
-        )
-        self._log_cap = LogCap(runs_dir, limit_bytes=settings.log_limit_bytes)
+        self._stage = parts.stage
+        self._folder = parts.folder
+        self._origin = parts.origin
+        self._backpressure = parts.backpressure
+        self._state = parts.state
+        self._runner = parts.runner
+        self._governor = parts.governor
+        self._hub = parts.hub
+        self._picture = parts.picture
+        self._past = parts.past
+        self._notices = parts.notices
+        self._ledger = parts.ledger
+        self._executor = parts.executor
+        self._steering = parts.steering
+        self._recovery = parts.recovery
+        self._commands = parts.commands
+        self._overview = parts.overview
+        self._log_cap = parts.log_cap
         self._log_trouble: str | None = None
-        self._upkeep = Upkeep(
-            settings,
-            reader=self._state.reader,
-            clock=clock,
-            is_busy=lambda convoy_id: convoy_id in self._scheduler.convoys,
-            convoy_ends=self._ledger.convoy_ends,
-        )
+        self._upkeep = parts.upkeep
         self._upkeep_trouble: str | None = None
-        self._queries = Queries(
-            reader=self._state.reader,
-            runner=self._runner,
-            why=self._why_not_running,
-            counts=self._counts,
-        )
+        self._queries = parts.queries
         self._exits = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
         self._background: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[Outcome | AISquadError]] = set()
         """Cancels that are being carried out; what is left of them the next engine does."""
-        self._phase: Phase = "recovering"
         self._stopped: asyncio.Event | None = None
         self._hastened = asyncio.Event()
         self._hastened_by = StopMode.DETACH
         """The mode of whoever could not wait for a drain; what is adopted meanwhile is left."""
         self._let_go = asyncio.Event()
         """Set when what is being stopped is to be left running after all."""
-        self._has_loaded = asyncio.Event()
-        """Whether every convoy that earlier engines left is in memory (or never will be)."""
         self._shown: EngineView | None = None
         self._strays = 0
         """Operations that run and that a work state which went back does not know."""
@@ -350,10 +221,10 @@ class Engine:
         self._stopped = stopped = self._stopped or asyncio.Event()
         if stopped.is_set():
             return
-        self._phase = "stopping"
-        self._has_loaded.set()
+        self._stage.phase = "stopping"
+        self._stage.has_loaded.set()
         self._executor.close()
-        self._backpressure.dismiss(_stopping_error)
+        self._backpressure.dismiss(stopping_error)
         self._show_engine()
         if mode is StopMode.DRAIN:
             mode = await self._drain()
@@ -367,7 +238,7 @@ class Engine:
         if not is_first:
             await stopped.wait()
             return
-        self._phase = "stopped"
+        self._stage.phase = "stopped"
         self._show_engine()
         self._picture.close()
         stopped.set()
@@ -418,14 +289,14 @@ class Engine:
         if self._state.setback is not None:
             known = {run.token for run in self._executor.runs.values()}
             self._strays = len((await self._runner.inventory()).keys() - known)
-        self._has_loaded.set()
+        self._stage.has_loaded.set()
         for convoy in convoys:
             if convoy.record.stopping is None:
                 await self._recovery.reconcile(convoy)
             else:  # a tree that will not end holds up nobody's start
                 self._begin(self._recovery.reconcile(convoy))
-        if self._phase == "recovering":
-            self._phase = "running"
+        if self._stage.phase == "recovering":
+            self._stage.phase = "running"
             self._executor.open()
             self._show_engine()
             await self._keep_up()
@@ -481,7 +352,7 @@ class Engine:
         try:
             if not self._are_facts_recorded:
                 self._are_facts_recorded = True
-                await self._state.record_engine(self._overview.facts(self._boot_id))
+                await self._state.record_engine(self._overview.facts())
             if await self._state.mark(is_probe=self._ledger.trouble is not None):
                 self._ledger.trouble = None
         except StorageError as error:
@@ -523,7 +394,7 @@ class Engine:
             or self._upkeep_trouble
             or self._past.trouble
         )
-        return self._overview.view(self._phase, trouble)
+        return self._overview.view(self._stage.phase, trouble)
 
     def _setback(self) -> str | None:
         """Say that the work state went back, and what still runs of the time that it forgot."""
@@ -531,17 +402,6 @@ class Engine:
         if setback is None or not self._strays:
             return setback
         return f"{setback}; operations that it does not know and that still run: {self._strays}"
-
-    def _counts(self) -> dict[str, StatusCounts] | None:
-        """Return the counts of convoys; None while those of earlier engines are being loaded."""
-        return self._picture.counts() if self._has_loaded.is_set() else None
-
-    def _why_not_running(self, view: ItemView) -> str | None:
-        task = self._scheduler.get(ItemKey(view.convoy_id, view.id))
-        return None if task is None else self._why(task)
-
-    def _why(self, task: Task) -> str | None:
-        return self._scheduler.why(task, self._clock.monotonic())
 
     # EngineAPI
 
@@ -571,7 +431,7 @@ class Engine:
         has_last_lines: bool = False,
     ) -> ItemPage:
         """Return one window of committed items; see `EngineAPI.items`."""
-        self._check_readable()
+        self._stage.check_readable()
         return await self._queries.items(
             filter,
             sort=sort,
@@ -592,12 +452,12 @@ class Engine:
         is_reversed: bool = False,
     ) -> int | None:
         """Return how many items stand before this one; see `EngineAPI.offset_of`."""
-        self._check_readable()
+        self._stage.check_readable()
         return await self._queries.offset_of(filter, key, sort=sort, is_reversed=is_reversed)
 
     async def item(self, key: ItemKey) -> ItemDetail:
         """Return everything about one item."""
-        self._check_readable()
+        self._stage.check_readable()
         return await self._queries.item(key)
 
     async def log_range(
@@ -610,7 +470,7 @@ class Engine:
         stream: Literal["log", "result"] = "log",
     ) -> LogChunk:
         """Return bytes of an attempt's log; see `EngineAPI.log_range`."""
-        self._check_readable()
+        self._stage.check_readable()
         return await self._queries.log_range(
             key, attempt=attempt, offset=offset, length=length, stream=stream
         )
@@ -619,13 +479,13 @@ class Engine:
         self, *, period_s: float = 3600.0, points: int = 120, convoy_id: str | None = None
     ) -> History:
         """Return what the metrics say of the last seconds; see `EngineAPI.history`."""
-        self._check_readable()
+        self._stage.check_readable()
         return await self._past.history(period_s=period_s, points=points, convoy_id=convoy_id)
 
     async def preview(self, source: ConvoySource, *, cwd: str, limit: int = 20) -> Preview:
         """Say what a launch would run."""
         self._settings.require_trust()
-        self._check_running()
+        self._stage.check_running()
         return await asyncio.to_thread(
             preview, source, agents=self._settings.agents, cwd=cwd, limit=limit
         )
@@ -640,7 +500,7 @@ class Engine:
     ) -> str:
         """Commit a convoy and let it start; return its id; see `EngineAPI.launch`."""
         self._settings.require_trust()
-        self._check_running()
+        self._stage.check_running()
         return await self._commands.launch(source, env=env, cwd=cwd, is_patient=is_patient)
 
     async def launch_operations(
@@ -673,7 +533,7 @@ class Engine:
             BackpressureError: Too many do, and the caller is not patient.
         """
         self._settings.require_trust()
-        self._check_running()
+        self._stage.check_running()
         record = replace(
             self._commands.new_record(name, total=len(operations), cwd=cwd),
             stop_on_first_failure=stop_on_first_failure,
@@ -692,7 +552,7 @@ class Engine:
         is_waiting: bool = True,
     ) -> Outcome:
         """Cancel items or a whole convoy; see `EngineAPI.cancel`."""
-        await self._until_loaded()
+        await self._stage.until_loaded()
         begun: asyncio.Future[Outcome | AISquadError] = asyncio.get_running_loop().create_future()
         # A task of the engine's: who asked and goes away meanwhile does not take it along.
         cancelling = self._tasks.create_task(
@@ -729,33 +589,33 @@ class Engine:
     ) -> Outcome:
         """Put ended items back; see `EngineAPI.retry`."""
         self._settings.require_trust()
-        await self._until_loaded()
+        await self._stage.until_loaded()
         outcome = await self._commands.retry(targets, env=env)
         await asyncio.to_thread(self._origin.release, {key.convoy_id for key in outcome.changed})
         return outcome
 
     async def pause(self, convoy_id: str) -> None:
         """Start nothing more of a convoy."""
-        await self._until_loaded()
+        await self._stage.until_loaded()
         await self._commands.pause(convoy_id)
 
     async def resume(self, convoy_id: str, *, env: Mapping[str, str] | None = None) -> None:
         """Let a paused or interrupted convoy start operations again."""
         self._settings.require_trust()
-        await self._until_loaded()
+        await self._stage.until_loaded()
         await self._commands.resume(convoy_id, env=env)
         await asyncio.to_thread(self._origin.release, [convoy_id])
 
     async def set_parallelism(self, parallelism: int | None) -> int:
         """Pin the parallelism, or give it back to auto; return the size in force."""
-        self._check_running()
+        self._stage.check_running()
         size = await self._governor.pin(parallelism)
         self._show_engine()
         return size
 
     async def rescue(self, target: str) -> int:
         """Write a copy of the work state; see `EngineAPI.rescue`."""
-        self._check_readable()
+        self._stage.check_readable()
         path = Path(target)
         if not path.is_absolute():
             raise InputError(f"{target!r}: expected an absolute path")
@@ -769,30 +629,13 @@ class Engine:
         begun_s = loop.time()
         try:
             async with asyncio.timeout(timeout_s):
-                await self._until_loaded()
+                await self._stage.until_loaded()
         except TimeoutError as late:
             names = ", ".join(convoy_ids)
             raise TimeoutError(f"not even loaded after {timeout_s:g} s: {names}") from late
         if timeout_s is not None:
             timeout_s = max(0.0, timeout_s - (loop.time() - begun_s))
         return await self._commands.wait(convoy_ids, is_any=is_any, timeout_s=timeout_s)
-
-    async def _until_loaded(self) -> None:
-        """Wait until convoys of earlier engines can be steered."""
-        await self._has_loaded.wait()
-        self._check_running()
-
-    def _check_readable(self) -> None:
-        if self._phase == "stopped":
-            raise EngineStoppedError("the engine has stopped")
-
-    def _check_running(self) -> None:
-        if self._phase in ("stopping", "stopped"):
-            raise _stopping_error()
-
-
-def _stopping_error() -> EngineStoppedError:
-    return EngineStoppedError("the engine is stopping and takes no more commands")
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[object, object, None]) -> None:

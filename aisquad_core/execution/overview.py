@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from aisquad_core.api import EngineView, NodeView, Snapshot, add_counts
 from aisquad_core.state.records import EngineFacts
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from aisquad_core.execution.governor import Governor
     from aisquad_core.execution.picture import Picture
     from aisquad_core.execution.scheduler import Scheduler
+    from aisquad_core.execution.stage import Phase
     from aisquad_core.load.backpressure import StorageBackpressure
     from aisquad_core.load.resource_monitor import ResourceMonitor
     from aisquad_core.load.semaphore import AdaptiveSemaphore
     from aisquad_core.load.tuning import Policy
     from aisquad_core.state.workstate import WorkState
-
-Phase = Literal["recovering", "running", "stopping", "stopped"]
 
 _STILL_AFTER_S = 60.0
 """Seconds without a start, though work waits, after which the engine says why."""
@@ -35,6 +34,7 @@ class Overview:
 
     Args:
         state_dir: The state folder.
+        boot_id: The kernel's boot id, told to other processes.
         policy: What the operator allows.
         monitor: The load.
         governor: What was decided of it.
@@ -52,6 +52,7 @@ class Overview:
         self,
         *,
         state_dir: Path,
+        boot_id: str,
         policy: Policy,
         monitor: ResourceMonitor,
         governor: Governor,
@@ -68,6 +69,7 @@ class Overview:
         self._state = state
         self._grace_s = grace_s
         self._state_dir = state_dir
+        self._boot_id = boot_id
         self._policy = policy
         self._monitor = monitor
         self._governor = governor
@@ -119,12 +121,12 @@ class Overview:
             launches_refused=writes["refused"],
         )
 
-    def facts(self, boot_id: str) -> EngineFacts:
+    def facts(self) -> EngineFacts:
         """Return what commands in other processes read of this engine."""
         decision = self._governor.decision
         return EngineFacts(
             pid=os.getpid(),
-            boot_id=boot_id,
+            boot_id=self._boot_id,
             version=__version__,
             started_at=self._started_at,
             parallelism=self._semaphore.size,

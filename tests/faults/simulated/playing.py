@@ -232,7 +232,7 @@ class Simulation:
         return point is dies_at[0] or (dies_at[0] is Point.IN_RECOVERY and self._is_recovering())
 
     def _is_recovering(self) -> bool:
-        return self._engine is not None and self._engine._phase == "recovering"
+        return self._engine is not None and self._engine._stage.phase == "recovering"
 
     def _pass_point(self, point: Point) -> None:
         dies_at = self._life.dies_at
@@ -267,7 +267,7 @@ class Simulation:
         loop = asyncio.get_running_loop()
         now_s, world = loop.time(), self._world
         recent = [size for at_s, size in self._operator.sizes if at_s >= now_s - ADMISSION_S]
-        size = max(self._engine._semaphore.size, *recent, 0)
+        size = max(self._engine._governor._semaphore.size, *recent, 0)
         if len(holders) >= size:
             world.fail(f"{request.ref} starts, {len(holders)} run, the semaphore has {size}")
         agent_id = request.operation.agent_id
