@@ -18,20 +18,20 @@ from aisquad_core.api import (
     EngineView,
     History,
     ItemSort,
-    Outcome,
     Snapshot,
     StopMode,
 )
 from aisquad_core.assembly import Parts
 from aisquad_core.clock import SystemClock
 from aisquad_core.errors import (
-    AISquadError,
-    EngineStoppedError,
     InputError,
     PoolError,
     StateError,
     StorageError,
 )
+from aisquad_core.execution.background import Background
+from aisquad_core.execution.cancels import Cancels
+from aisquad_core.execution.leaving import Leaving
 from aisquad_core.execution.queries import preview
 from aisquad_core.execution.stage import stopping_error
 from aisquad_core.execution.views import view_record
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
-        Coroutine,
         Mapping,
         Sequence,
     )
@@ -59,10 +58,10 @@ if TYPE_CHECKING:
         ItemFilter,
         ItemPage,
         LogChunk,
+        Outcome,
         Preview,
     )
     from aisquad_core.clock import Clock
-    from aisquad_core.execution.run import Run
     from aisquad_core.execution.runner import Runner
     from aisquad_core.load.resource_monitor import Sampler
     from aisquad_core.model import ConvoyRecord, ItemKey, Operation
@@ -148,15 +147,10 @@ class Engine:
         self._queries = parts.queries
         self._exits = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
-        self._background: set[asyncio.Task[None]] = set()
-        self._cancels: set[asyncio.Task[Outcome | AISquadError]] = set()
-        """Cancels that are being carried out; what is left of them the next engine does."""
+        self._background = Background(self._tasks)
+        self._cancels = Cancels(parts.commands, self._background)
+        self._leaving = Leaving(executor=parts.executor, steering=parts.steering)
         self._stopped: asyncio.Event | None = None
-        self._hastened = asyncio.Event()
-        self._hastened_by = StopMode.DETACH
-        """The mode of whoever could not wait for a drain; what is adopted meanwhile is left."""
-        self._let_go = asyncio.Event()
-        """Set when what is being stopped is to be left running after all."""
         self._shown: EngineView | None = None
         self._strays = 0
         """Operations that run and that a work state which went back does not know."""
@@ -191,8 +185,8 @@ class Engine:
             await self._tasks.__aenter__()
             self._exits = stack.pop_all()
         self._notices.start(self._tasks)
-        self._begin(self._keep_ticking())
-        self._begin(self._take_over(unfinished))
+        self._background.begin(self._keep_ticking())
+        self._background.begin(self._take_over(unfinished))
         return self
 
     async def __aexit__(
@@ -205,15 +199,9 @@ class Engine:
         try:
             await self.stop(StopMode.INTERRUPT)
         finally:
-            for task in (*self._background, *self._cancels):
-                task.cancel()
+            self._background.cancel()
             await self._tasks.__aexit__(None, None, None)
             await self._exits.aclose()
-
-    def _begin(self, work: Coroutine[object, object, None]) -> None:
-        """Let work go on until it is done, or the engine is left."""
-        self._background.add(task := self._tasks.create_task(work))
-        task.add_done_callback(self._background.discard)
 
     async def stop(self, mode: StopMode = StopMode.INTERRUPT) -> None:
         """Let nothing more start, deal with what runs, end; see `EngineAPI.stop`."""
@@ -226,14 +214,7 @@ class Engine:
         self._executor.close()
         self._backpressure.dismiss(stopping_error)
         self._show_engine()
-        if mode is StopMode.DRAIN:
-            mode = await self._drain()
-        else:
-            self._hastened_by = mode
-            self._hastened.set()
-            if mode is StopMode.DETACH and not is_first:
-                self._let_go.set()
-        await self._end(mode)
+        mode = await self._leaving.end_runs(mode, is_first=is_first)
         await self._notices.close(0.0 if mode is StopMode.KILL else self._settings.grace_s)
         if not is_first:
             await stopped.wait()
@@ -242,37 +223,6 @@ class Engine:
         self._show_engine()
         self._picture.close()
         stopped.set()
-
-    async def _drain(self) -> StopMode:
-        """Wait until nothing runs, or somebody cannot wait; return how the rest ends."""
-
-        async def settle_all() -> None:
-            for run in list(self._executor.runs.values()):
-                await run.settled.wait()
-
-        await _unless(self._hastened, settle_all())
-        return self._hastened_by
-
-    async def _end(self, mode: StopMode) -> None:
-        """End what does not outlive the engine.
-
-        While storage refuses nothing can be ended in order. Whoever asks then to leave it running
-        lets go of all of it, and the next engine takes it over.
-        """
-        grace_s = 0.0 if mode is StopMode.KILL else None
-        runs = self._runs_to_stop(mode)
-        await _unless(self._let_go, self._steering.interrupt(runs, grace_s=grace_s))
-
-    def _runs_to_stop(self, mode: StopMode) -> list[Run]:
-        """Return what ends with the engine: callables, and processes unless they are left running.
-
-        What it only adopted, of a convoy that it was not asked to continue, is left alone.
-        """
-        return [
-            run
-            for run in self._executor.runs.values()
-            if not run.is_process or (mode is not StopMode.DETACH and run.task.convoy.hold is None)
-        ]
 
     async def _show_ended_convoys(self) -> None:
         reader = self._state.reader
@@ -294,7 +244,7 @@ class Engine:
             if convoy.record.stopping is None:
                 await self._recovery.reconcile(convoy)
             else:  # a tree that will not end holds up nobody's start
-                self._begin(self._recovery.reconcile(convoy))
+                self._background.begin(self._recovery.reconcile(convoy))
         if self._stage.phase == "recovering":
             self._stage.phase = "running"
             self._executor.open()
@@ -338,7 +288,7 @@ class Engine:
         refs = [run.ref for run in self._executor.runs.values() if run.is_process]
         self._log_trouble = await self._log_cap.check(refs)
         for convoy in self._steering.expired():
-            self._begin(self._steering.expire(convoy))
+            self._background.begin(self._steering.expire(convoy))
         self._show_engine()
 
     async def _find_halt(self) -> str | None:
@@ -553,36 +503,7 @@ class Engine:
     ) -> Outcome:
         """Cancel items or a whole convoy; see `EngineAPI.cancel`."""
         await self._stage.until_loaded()
-        begun: asyncio.Future[Outcome | AISquadError] = asyncio.get_running_loop().create_future()
-        # A task of the engine's: who asked and goes away meanwhile does not take it along.
-        cancelling = self._tasks.create_task(
-            self._cancel(targets, grace_s=0.0 if is_kill else None, begun=begun)
-        )
-        self._cancels.add(cancelling)
-        cancelling.add_done_callback(self._cancels.discard)
-        awaited = [cancelling] if is_waiting else [cancelling, begun]
-        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-        if cancelling.cancelled():
-            raise EngineStoppedError("the engine has stopped; the next one finishes the cancel")
-        outcome = (cancelling if cancelling.done() else begun).result()
-        if isinstance(outcome, AISquadError):
-            raise outcome
-        return outcome
-
-    async def _cancel(
-        self,
-        targets: Sequence[ItemKey] | str,
-        *,
-        grace_s: float | None,
-        begun: asyncio.Future[Outcome | AISquadError],
-    ) -> Outcome | AISquadError:
-        """Carry out a cancel; tell `begun` once it is durable, return why there is none to be."""
-        try:
-            cancel = await self._commands.cancel(targets, grace_s=grace_s)
-        except AISquadError as error:
-            return error
-        begun.set_result(cancel.begun)
-        return await cancel.finish()
+        return await self._cancels.cancel(targets, is_kill=is_kill, is_waiting=is_waiting)
 
     async def retry(
         self, targets: Sequence[ItemKey], *, env: Mapping[str, str] | None = None
@@ -636,16 +557,3 @@ class Engine:
         if timeout_s is not None:
             timeout_s = max(0.0, timeout_s - (loop.time() - begun_s))
         return await self._commands.wait(convoy_ids, is_any=is_any, timeout_s=timeout_s)
-
-
-async def _unless(event: asyncio.Event, work: Coroutine[object, object, None]) -> None:
-    """Wait until something is done, or give it up when the event is set."""
-    async with asyncio.TaskGroup() as tasks:
-        waits = [tasks.create_task(work), tasks.create_task(_wait(event))]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
