@@ -6,21 +6,25 @@ from typing import TYPE_CHECKING
 
 from aisquad_core.events import EventHub
 from aisquad_core.execution.admission import Admission
+from aisquad_core.execution.cancels import Cancels
 from aisquad_core.execution.commands import Commands
 from aisquad_core.execution.environment import EnvironmentStore
 from aisquad_core.execution.executor import ConvoyExecutor
 from aisquad_core.execution.governor import Governor
+from aisquad_core.execution.leaving import Leaving
 from aisquad_core.execution.ledger import Ledger
 from aisquad_core.execution.log_cap import LogCap
 from aisquad_core.execution.overview import Overview
 from aisquad_core.execution.past import Past
 from aisquad_core.execution.picture import Picture
 from aisquad_core.execution.process import LocalRunner
+from aisquad_core.execution.pulse import Pulse
 from aisquad_core.execution.queries import Queries
 from aisquad_core.execution.recovery import Recovery
 from aisquad_core.execution.scheduler import Scheduler
 from aisquad_core.execution.stage import Stage
 from aisquad_core.execution.steering import Steering
+from aisquad_core.execution.takeover import Takeover
 from aisquad_core.load.backpressure import StorageBackpressure
 from aisquad_core.load.rate_limiter import RateLimiter
 from aisquad_core.load.resource_monitor import ResourceMonitor
@@ -35,10 +39,10 @@ from aisquad_core.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
 
     from aisquad_core.api import ItemView, StatusCounts
     from aisquad_core.clock import Clock
+    from aisquad_core.execution.background import Background
     from aisquad_core.execution.runner import Runner
     from aisquad_core.execution.scheduler import Task
     from aisquad_core.load.resource_monitor import Sampler
@@ -50,24 +54,26 @@ class Parts:
 
     Args:
         settings: What the operator set.
+        is_resuming: Whether unfinished convoys of earlier engines go on by themselves.
         clock: Time.
         sampler: Reads the machine's load; None: the machine itself.
         runner: Runs processes; None: as children of this process.
         state: The work state, not yet entered; None: the database that the settings name.
         chance: Gives tokens, suffixes of ids and the jitter of retries.
-        on_resize: Is awaited after each resize, with the size before.
+        background: Where the engine's own work goes on.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
+        is_resuming: bool,
         clock: Clock,
         sampler: Sampler | None,
         runner: Runner | None,
         state: WorkState | None,
         chance: random.Random,
-        on_resize: Callable[[int], Awaitable[None]],
+        background: Background,
     ) -> None:
         runs_dir = settings.state_dir / "runs"
         policy = _policy(settings)
@@ -91,7 +97,11 @@ class Parts:
         monitor = ResourceMonitor(sampler, clock, thresholds=policy.thresholds)
         semaphore = AdaptiveSemaphore(min(policy.baseline, policy.max_parallelism))
         self.governor = Governor(
-            monitor=monitor, semaphore=semaphore, policy=policy, clock=clock, on_resize=on_resize
+            monitor=monitor,
+            semaphore=semaphore,
+            policy=policy,
+            clock=clock,
+            on_resize=self._resized,
         )
         self._scheduler = scheduler = _scheduler(settings, clock)
         self.hub = EventHub()
@@ -100,7 +110,7 @@ class Parts:
         self.notices = Notices(
             settings, reader=self.state.reader, clock=clock, is_foreign=self.origin.waits
         )
-        self.ledger = Ledger(
+        ledger = Ledger(
             state=self.state,
             scheduler=scheduler,
             environments=environments,
@@ -110,7 +120,7 @@ class Parts:
         )
         boot = boot_id()
         self.executor = ConvoyExecutor(
-            ledger=self.ledger,
+            ledger=ledger,
             scheduler=scheduler,
             semaphore=semaphore,
             governor=self.governor,
@@ -121,15 +131,14 @@ class Parts:
             grace_s=settings.grace_s,
             chance=chance,
         )
-        self.steering = Steering(
-            ledger=self.ledger, scheduler=scheduler, executor=self.executor, clock=clock
-        )
-        self.recovery = Recovery(
+        steering = Steering(ledger=ledger, scheduler=scheduler, executor=self.executor, clock=clock)
+        self.leaving = Leaving(executor=self.executor, steering=steering)
+        recovery = Recovery(
             state=self.state,
-            ledger=self.ledger,
+            ledger=ledger,
             scheduler=scheduler,
             executor=self.executor,
-            steering=self.steering,
+            steering=steering,
             runner=self.runner,
             clock=clock,
         )
@@ -139,19 +148,20 @@ class Parts:
             admission=Admission(
                 state=self.state,
                 scheduler=scheduler,
-                ledger=self.ledger,
+                ledger=ledger,
                 backpressure=self.backpressure,
             ),
-            steering=self.steering,
-            recovery=self.recovery,
+            steering=steering,
+            recovery=recovery,
             executor=self.executor,
             environments=environments,
-            ledger=self.ledger,
+            ledger=ledger,
             picture=self.picture,
             agents=settings.agents,
             clock=clock,
             chance=chance,
         )
+        self.cancels = Cancels(self.commands, background)
         self.overview = Overview(
             state_dir=settings.state_dir,
             boot_id=boot,
@@ -167,13 +177,42 @@ class Parts:
             state=self.state,
             backpressure=self.backpressure,
         )
-        self.log_cap = LogCap(runs_dir, limit_bytes=settings.log_limit_bytes)
         self.upkeep = Upkeep(
             settings,
             reader=self.state.reader,
             clock=clock,
             is_busy=lambda convoy_id: convoy_id in scheduler.convoys,
-            convoy_ends=self.ledger.convoy_ends,
+            convoy_ends=ledger.convoy_ends,
+        )
+        self.takeover = Takeover(
+            is_resuming=is_resuming,
+            state=self.state,
+            origin=self.origin,
+            runner=self.runner,
+            recovery=recovery,
+            executor=self.executor,
+            picture=self.picture,
+            stage=self.stage,
+            background=background,
+        )
+        self.pulse = Pulse(
+            state_dir=settings.state_dir,
+            tick_s=settings.tick_s,
+            clock=clock,
+            stage=self.stage,
+            state=self.state,
+            governor=self.governor,
+            ledger=ledger,
+            executor=self.executor,
+            steering=steering,
+            recovery=recovery,
+            takeover=self.takeover,
+            upkeep=self.upkeep,
+            log_cap=LogCap(runs_dir, limit_bytes=settings.log_limit_bytes),
+            picture=self.picture,
+            past=self.past,
+            overview=self.overview,
+            background=background,
         )
         self.queries = Queries(
             reader=self.state.reader,
@@ -181,6 +220,9 @@ class Parts:
             why=self._why_not_running,
             counts=self._counts,
         )
+
+    async def _resized(self, previous: int) -> None:
+        await self.pulse.resized(previous)
 
     def _why(self, task: Task) -> str | None:
         return self._scheduler.why(task, self._clock.monotonic())

@@ -1,4 +1,4 @@
-"""The engine: the composition root that owns every part, its lifetime, and the tick.
+"""The engine: it owns every part that `assembly` makes, and carries their lifetime.
 
 It implements `EngineAPI` on the running loop. Entering it locks the state folder; it then takes
 over what an earlier engine left, and only after that lets operations start. Leaving it ends (or
@@ -14,40 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from aisquad_core.api import (
-    EngineView,
-    History,
-    ItemSort,
-    Snapshot,
-    StopMode,
-)
+from aisquad_core.api import History, ItemSort, Snapshot, StopMode
 from aisquad_core.assembly import Parts
 from aisquad_core.clock import SystemClock
-from aisquad_core.errors import (
-    InputError,
-    PoolError,
-    StateError,
-    StorageError,
-)
+from aisquad_core.errors import InputError
 from aisquad_core.execution.background import Background
-from aisquad_core.execution.cancels import Cancels
-from aisquad_core.execution.leaving import Leaving
 from aisquad_core.execution.queries import preview
 from aisquad_core.execution.stage import stopping_error
-from aisquad_core.execution.views import view_record
-from aisquad_core.model import ConvoyStatus
-from aisquad_core.sanitise import one_line
-from aisquad_core.state.room import find_shortage
 from aisquad_core.upkeep import EVERY_S
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncIterator,
-        Awaitable,
-        Callable,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -68,14 +45,6 @@ if TYPE_CHECKING:
     from aisquad_core.settings import Settings
     from aisquad_core.spec import ConvoySource
     from aisquad_core.state.workstate import WorkState
-
-_CONVOYS_SHOWN = 100
-"""Latest convoys of the work state that the first picture holds."""
-_HOLD = "interrupted: `aisquad run --resume {}` continues it"
-_HOLD_DOUBTED = (
-    "may have run already, since the work state went back: `aisquad run --resume {}` continues it"
-)
-_HOLD_FOREIGN = "begun by another user or machine: `aisquad run --resume {}` continues it"
 
 
 class Engine:
@@ -114,14 +83,18 @@ class Engine:
         self._settings = settings
         self._is_resuming = is_resuming
         self._clock = clock or SystemClock()
+        self._exits = AsyncExitStack()
+        self._tasks = asyncio.TaskGroup()
+        self._background = Background(self._tasks)
         parts = Parts(
             settings,
+            is_resuming=is_resuming,
             clock=self._clock,
             sampler=sampler,
             runner=runner,
             state=state,
             chance=chance or random.SystemRandom(),
-            on_resize=self._resized,
+            background=self._background,
         )
         self._stage = parts.stage
         self._folder = parts.folder
@@ -134,28 +107,16 @@ class Engine:
         self._picture = parts.picture
         self._past = parts.past
         self._notices = parts.notices
-        self._ledger = parts.ledger
         self._executor = parts.executor
-        self._steering = parts.steering
-        self._recovery = parts.recovery
         self._commands = parts.commands
-        self._overview = parts.overview
-        self._log_cap = parts.log_cap
-        self._log_trouble: str | None = None
-        self._upkeep = parts.upkeep
-        self._upkeep_trouble: str | None = None
+        self._cancels = parts.cancels
         self._queries = parts.queries
-        self._exits = AsyncExitStack()
-        self._tasks = asyncio.TaskGroup()
-        self._background = Background(self._tasks)
-        self._cancels = Cancels(parts.commands, self._background)
-        self._leaving = Leaving(executor=parts.executor, steering=parts.steering)
+        self._overview = parts.overview
+        self._takeover = parts.takeover
+        self._pulse = parts.pulse
+        self._upkeep = parts.upkeep
+        self._leaving = parts.leaving
         self._stopped: asyncio.Event | None = None
-        self._shown: EngineView | None = None
-        self._strays = 0
-        """Operations that run and that a work state which went back does not know."""
-        self._are_facts_recorded = False
-        """Whether commands in other processes can read what this engine does."""
 
     # Lifetime
 
@@ -172,21 +133,17 @@ class Engine:
             await stack.enter_async_context(self._runner)
             await stack.enter_async_context(self._executor)
             await self._state.delete_orphans()
-            await self._show_ended_convoys()
             # Before anything can be launched, so that nothing of this engine is taken over, too.
-            unfinished = await self._state.reader.unfinished_convoys()
+            unfinished = await self._takeover.find()
             if self._origin.is_foreign:
                 await asyncio.to_thread(self._notices.disown)
-            ids = [record.id for record in unfinished]
-            await asyncio.to_thread(self._origin.hold, ids)
-            if self._state.setback is not None:  # remembered before anything is marked anew
-                await asyncio.to_thread(self._origin.doubt, ids)
-            self._executor.halt = await self._find_halt()
+            await self._takeover.note(unfinished)
+            await self._pulse.look_for_halt()
             await self._tasks.__aenter__()
             self._exits = stack.pop_all()
         self._notices.start(self._tasks)
-        self._background.begin(self._keep_ticking())
-        self._background.begin(self._take_over(unfinished))
+        self._background.begin(self._pulse.run())
+        self._background.begin(self._work(unfinished))
         return self
 
     async def __aexit__(
@@ -213,145 +170,32 @@ class Engine:
         self._stage.has_loaded.set()
         self._executor.close()
         self._backpressure.dismiss(stopping_error)
-        self._show_engine()
+        self._pulse.show_engine()
         mode = await self._leaving.end_runs(mode, is_first=is_first)
         await self._notices.close(0.0 if mode is StopMode.KILL else self._settings.grace_s)
         if not is_first:
             await stopped.wait()
             return
         self._stage.phase = "stopped"
-        self._show_engine()
+        self._pulse.show_engine()
         self._picture.close()
         stopped.set()
 
-    async def _show_ended_convoys(self) -> None:
-        reader = self._state.reader
-        statuses = [status for status in ConvoyStatus if status.is_final]
-        for record in await reader.convoys(statuses, limit=_CONVOYS_SHOWN):
-            self._picture.show_ended(view_record(record, await reader.counts(record.id)))
-
-    async def _take_over(self, unfinished: Sequence[ConvoyRecord]) -> None:
-        """Load what earlier engines left and decide every start of theirs; then let work start."""
-        convoys = []
-        for record in unfinished:
-            convoys.append(await self._recovery.load(record, hold=self._hold(record.id)))
-            self._picture.convoy_changed(convoys[-1])
-        if self._state.setback is not None:
-            known = {run.token for run in self._executor.runs.values()}
-            self._strays = len((await self._runner.inventory()).keys() - known)
-        self._stage.has_loaded.set()
-        for convoy in convoys:
-            if convoy.record.stopping is None:
-                await self._recovery.reconcile(convoy)
-            else:  # a tree that will not end holds up nobody's start
-                self._background.begin(self._recovery.reconcile(convoy))
+    async def _work(self, unfinished: Sequence[ConvoyRecord]) -> None:
+        """Take over what earlier engines left; only then let work start, and keep tidy."""
+        await self._takeover.run(unfinished)
         if self._stage.phase == "recovering":
             self._stage.phase = "running"
             self._executor.open()
-            self._show_engine()
+            self._pulse.show_engine()
             await self._keep_up()
-
-    def _hold(self, convoy_id: str) -> str | None:
-        """Return why an earlier engine's convoy starts nothing by itself; None: it does."""
-        if self._origin.is_doubted(convoy_id):
-            return _HOLD_DOUBTED.format(convoy_id)
-        if self._origin.waits(convoy_id):
-            return _HOLD_FOREIGN.format(convoy_id)
-        return None if self._is_resuming else _HOLD.format(convoy_id)
 
     async def _keep_up(self) -> None:
         """Tidy up now and every hour; what cannot be done now may be done then."""
         while True:
             await self._past.catch_up(self._state.reader)
-            try:
-                report = await self._upkeep.run()
-            except (StateError, PoolError, OSError) as error:
-                self._upkeep_trouble = f"cannot prune old runs: {error}"
-            else:
-                first = next(iter(report.problems), None)
-                self._upkeep_trouble = first and one_line(f"cannot prune an old run: {first}")
+            await self._upkeep.attempt()
             await self._clock.sleep(EVERY_S)
-
-    # The tick
-
-    async def _keep_ticking(self) -> None:
-        while True:
-            await self._tick()
-            await self._clock.sleep(self._settings.tick_s)
-
-    async def _tick(self) -> None:
-        load = await self._governor.tick()
-        self._picture.sampled(load)
-        self._past.sampled(load, self._view())
-        self._executor.halt = await self._find_halt()
-        await self._probe_storage()
-        refs = [run.ref for run in self._executor.runs.values() if run.is_process]
-        self._log_trouble = await self._log_cap.check(refs)
-        for convoy in self._steering.expired():
-            self._background.begin(self._steering.expire(convoy))
-        self._show_engine()
-
-    async def _find_halt(self) -> str | None:
-        """Return why nothing may start, whatever else is well."""
-        if (change := await self._state.check_identity()) is not None:
-            return f"{change}: nothing is committed or started; `aisquad rescue FILE` saves a copy"
-        return await asyncio.to_thread(find_shortage, self._settings.state_dir)
-
-    async def _probe_storage(self) -> None:
-        """Commit what is only said and not done; after a refusal, find out whether that is over."""
-        try:
-            if not self._are_facts_recorded:
-                self._are_facts_recorded = True
-                await self._state.record_engine(self._overview.facts())
-            if await self._state.mark(is_probe=self._ledger.trouble is not None):
-                self._ledger.trouble = None
-        except StorageError as error:
-            self._are_facts_recorded = False
-            self._ledger.trouble = str(error)
-
-    async def _resized(self, previous: int) -> None:
-        view = self._view()
-        self._picture.resized(previous, view)
-        self._past.resized(self._clock.now(), previous, view)
-        self._are_facts_recorded = False
-
-    def _show_engine(self) -> None:
-        """Tell watchers of the engine itself when something about it changed but the load."""
-        view = self._view()
-        shown = replace(
-            view,
-            cpu_percent=0,
-            memory_percent=0,
-            running=0,
-            queued=0,
-            throttle=0,
-            wal_bytes=0,
-            oldest_reader_s=0,
-            writes_pending=view.writes_pending if view.is_crowded else 0,
-        )
-        if shown != self._shown:
-            self._shown = shown
-            self._picture.engine_changed(view)
-
-    def _view(self) -> EngineView:
-        trouble = (
-            self._executor.halt
-            or self._recovery.trouble
-            or self._ledger.trouble
-            or self._executor.trouble
-            or self._setback()
-            or self._log_trouble
-            or self._upkeep_trouble
-            or self._past.trouble
-        )
-        return self._overview.view(self._stage.phase, trouble)
-
-    def _setback(self) -> str | None:
-        """Say that the work state went back, and what still runs of the time that it forgot."""
-        setback = self._state.setback
-        if setback is None or not self._strays:
-            return setback
-        return f"{setback}; operations that it does not know and that still run: {self._strays}"
 
     # EngineAPI
 
@@ -360,7 +204,7 @@ class Engine:
         return self._snapshot()
 
     def _snapshot(self) -> Snapshot:
-        return self._overview.snapshot(self._hub.seq, self._view())
+        return self._overview.snapshot(self._hub.seq, self._pulse.view())
 
     def subscribe(
         self, since: int | None = None
@@ -531,7 +375,7 @@ class Engine:
         """Pin the parallelism, or give it back to auto; return the size in force."""
         self._stage.check_running()
         size = await self._governor.pin(parallelism)
-        self._show_engine()
+        self._pulse.show_engine()
         return size
 
     async def rescue(self, target: str) -> int:

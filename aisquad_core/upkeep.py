@@ -19,10 +19,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aisquad_core.clock import SystemClock
+from aisquad_core.errors import PoolError, StateError
 from aisquad_core.execution.evidence import is_any_locked
 from aisquad_core.execution.launcher import folder_name
 from aisquad_core.execution.removal import Removal, Sizing
 from aisquad_core.model import ConvoyStatus
+from aisquad_core.sanitise import one_line
 from aisquad_core.state.folder import StateFolder
 from aisquad_core.state.reader import Reader
 
@@ -132,6 +134,8 @@ class Upkeep:
         is_busy: Callable[[str], bool],
         convoy_ends: AbstractAsyncContextManager[object],
     ) -> None:
+        self.trouble: str | None = None
+        """What the last `attempt` could not do; None: it could do everything."""
         self._runs_dir = settings.state_dir.absolute() / "runs"
         self._keep_days = settings.keep_runs_days
         self._keep_bytes = settings.keep_runs_bytes
@@ -167,6 +171,16 @@ class Upkeep:
             kept_bytes=planned.kept_bytes,
             problems=tuple(self._problems),
         )
+
+    async def attempt(self) -> None:
+        """Do as `run`, and only say as `trouble` what cannot be done now."""
+        try:
+            report = await self.run()
+        except (StateError, PoolError, OSError) as error:
+            self.trouble = f"cannot prune old runs: {error}"
+        else:
+            first = next(iter(report.problems), None)
+            self.trouble = first and one_line(f"cannot prune an old run: {first}")
 
     async def _measure(self) -> list[EndedRun]:
         names = set(await asyncio.to_thread(_names, self._runs_dir))

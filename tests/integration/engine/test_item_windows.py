@@ -7,9 +7,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from aisquad_core import engine as engine_module
 from aisquad_core.api import ConvoyChanged, ItemFilter, ItemSort
-from aisquad_core.execution import picture
+from aisquad_core.execution import picture, takeover
 from aisquad_core.model import ItemKey, WorkStatus
 from aisquad_core.state import reader
 from tests.integration.engine.test_engine import launch, running, until
@@ -37,7 +36,7 @@ async def test_totals_are_kept_and_not_counted_though_old_convoys_leave_the_pict
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(picture, "_ENDED_SHOWN", 2)
-    monkeypatch.setattr(engine_module, "_CONVOYS_SHOWN", 2)
+    monkeypatch.setattr(takeover, "_CONVOYS_SHOWN", 2)
 
     def count_items(*_: object) -> int:
         raise AssertionError("counts rows")
