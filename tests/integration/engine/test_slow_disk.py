@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from aisquad_core import assembly
 from aisquad_core.api import ItemFilter
 from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
@@ -15,14 +17,13 @@ from aisquad_core.errors import BackpressureError
 from aisquad_core.load.backpressure import StorageBackpressure
 from aisquad_core.model import ConvoyStatus, ItemKey, Operation, WorkItem, WorkStatus
 from aisquad_core.settings import Settings
-from aisquad_core.state import writer
 from aisquad_core.state.connection import ThreadConnection
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeSampler
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from aisquad_core.api import EngineView
@@ -64,17 +65,33 @@ class SlowDisk:
             self.is_stuck = False
             self._turn.notify_all()
 
+    def connect(
+        self, uri: str, *, prepare: Callable[[sqlite3.Connection], None]
+    ) -> ThreadConnection:
+        """Make a connection each of whose transactions waits for its turn."""
+        return _SlowConnection(uri, prepare=prepare, take_turn=self.take_turn)
+
+
+class _SlowConnection(ThreadConnection):
+    def __init__(
+        self,
+        uri: str,
+        *,
+        prepare: Callable[[sqlite3.Connection], None],
+        take_turn: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._take_turn = take_turn
+        super().__init__(uri, prepare=prepare)
+
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        await self._take_turn()
+        return await super().run(function)
+
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
     disk = SlowDisk()
-
-    class SlowConnection(ThreadConnection):
-        async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
-            await disk.take_turn()
-            return await super().run(function)
-
-    monkeypatch.setattr(writer, "ThreadConnection", SlowConnection)
+    monkeypatch.setattr(assembly, "WorkState", partial(WorkState, connect=disk.connect))
     return disk
 
 
@@ -100,7 +117,7 @@ async def test_many_callers_never_pass_the_bound_and_all_are_written(
     peak = 0
     async with (
         asyncio.timeout(BOUND_S),
-        WorkState(tmp_path / "workstate.db", clock=clock) as state,
+        WorkState(tmp_path / "workstate.db", clock=clock, connect=disk.connect) as state,
     ):
         now = clock.now()
         items = [
