@@ -22,6 +22,7 @@ esac
 """
 
 
+@pytest.mark.slow
 def test_a_command_over_inputs_is_launched_cancelled_and_looked_into(project: Project) -> None:
     project.write(STEPS, "steps.sh")
     terminal = project.open()

@@ -260,7 +260,7 @@ WORLDS: dict[str, Callable[[Path], AbstractAsyncContextManager[World]]] = {
 }
 
 
-_SLOW = {"embedded real", "socket real", "attached fake"}
+_SLOW = {"embedded fake", "embedded real", "socket fake", "socket real", "attached fake"}
 """Worlds that differ from a quicker one only in the way that calls take."""
 
 

@@ -27,7 +27,7 @@ from tests.faults.serving import BOUND_S, ended, until
 if TYPE_CHECKING:
     from tests.faults.serving import Service
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
 
 async def test_start_returns_the_pid_of_an_engine_that_answers(served: Service) -> None:

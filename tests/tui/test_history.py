@@ -93,6 +93,7 @@ async def test_it_shows_all_at_once_where_there_is_room() -> None:
         assert "CPU 81 % over 80 %: baseline 5" in text
 
 
+@pytest.mark.slow
 async def test_three_keys_close_it_and_one_opens_it() -> None:
     async with opened() as (app, pilot, _):
         for key in ("escape", "q", "H"):
@@ -148,6 +149,7 @@ async def test_without_a_convoy_the_key_says_so(asked: _Asked) -> None:
     assert asked.all == [(3600, None)]
 
 
+@pytest.mark.slow
 async def test_tab_goes_from_pane_to_pane_and_from_page_to_page() -> None:
     async with opened((80, 24)) as (app, pilot, _):
         screen = history_of(app)
@@ -163,6 +165,7 @@ async def test_tab_goes_from_pane_to_pane_and_from_page_to_page() -> None:
         await see(pilot, "3 of 3", "reviewer")
 
 
+@pytest.mark.slow
 async def test_numbers_go_to_panes_and_zoom_shows_one_alone(asked: _Asked) -> None:
     async with opened() as (app, pilot, _):
         narrow = asked.points[-1]
@@ -307,6 +310,7 @@ async def test_any_size_will_do_and_coming_back_shows_all(size: tuple[int, int])
         assert " Agents " in text_of(app)
 
 
+@pytest.mark.slow
 async def test_help_and_palette_know_it() -> None:
     async with opened() as (app, pilot, _):
         await pilot.press("question_mark")

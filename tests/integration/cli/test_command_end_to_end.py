@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 COMMAND = (sys.executable, "-m", "aisquad_tui.cli")
 
 if TYPE_CHECKING:

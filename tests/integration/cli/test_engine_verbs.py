@@ -78,6 +78,7 @@ def read_until(process: subprocess.Popen[bytes], wanted: bytes) -> bytes:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_an_engine_in_the_background_works_until_it_is_drained(folder: Folder) -> None:
     with torn_down(folder):

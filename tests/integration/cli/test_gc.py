@@ -7,8 +7,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+pytestmark = pytest.mark.slow
 
 
 def aisquad(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

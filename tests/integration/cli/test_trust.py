@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.integration.cli.conftest import Folder
 
+pytestmark = pytest.mark.slow
+
 CONVOY = '{"name": "work", "operations": [{"id": "a", "agent": "evil", "prompt": "hello"}]}'
 ANSWER_S = 60
 

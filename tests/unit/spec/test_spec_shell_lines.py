@@ -177,6 +177,7 @@ BETWEEN = st.sampled_from(["; show ", "\nshow ", " # ", " | cat; (show x); show 
 SENTENCES = st.lists(st.tuples(WORDS, BETWEEN).map("".join), min_size=1, max_size=3).map("".join)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=100,
     deadline=None,
