@@ -116,15 +116,16 @@ async def test_what_is_retried_together_runs_in_the_order_of_its_needs(tmp_path:
 
 
 async def test_what_was_queued_waits_for_a_need_that_is_retried(tmp_path: Path) -> None:
-    first = '[ "$AISQUAD_ATTEMPT" = 1 ] || exec sleep 0.3; until [ -e go ]; do sleep 0.02; done'
+    first = "until [ -e go-$AISQUAD_ATTEMPT ]; do sleep 0.02; done"
     async with running(tmp_path) as (engine, _):
         convoy_id = await launch(engine, tmp_path, a=first, b="true")
         await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.IN_PROGRESS)
         await engine.pause(convoy_id)
-        (tmp_path / "go").touch()
+        (tmp_path / "go-1").touch()
         await until(engine, convoy_id, lambda all_: all_["b"].status is WorkStatus.PENDING)
         await engine.retry([ItemKey(convoy_id, "a")], env=ENV)
         waiting = (await items(engine, convoy_id))["b"]
+        (tmp_path / "go-2").touch()
         await engine.wait([convoy_id])
         ended = await items(engine, convoy_id)
     assert (waiting.status, waiting.reason) == (WorkStatus.BLOCKED, "needs a")
