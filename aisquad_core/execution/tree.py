@@ -232,13 +232,17 @@ def count_members(trees: Sequence[Tree]) -> list[int]:
 
 
 def terminate_sessions(trees: Sequence[Tree]) -> list[int]:
-    """Send TERM to each tree's session, and to whoever else is known of a tree without one."""
+    """Send TERM to each tree's session, and to whoever else is known of a tree without one.
+
+    Parents first: a shell that saw its command end before its own TERM would begin the next one.
+    """
     scan = Scan()
     counts = []
     for tree in trees:
         members = scan.members(tree)
         session = {p for p in members if scan.session(p) == tree.session} or members
-        _signal_all(tree, session, signal.SIGTERM)
+        oldest_first = sorted(session, key=lambda process: (process.start_ticks, process.pid))
+        _signal_all(tree, oldest_first, signal.SIGTERM)
         counts.append(len(session))
     return counts
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aisquad_core.execution import tree
 from aisquad_core.execution.tree import ProcessId, read_row, send_signal
 
 if TYPE_CHECKING:
@@ -74,6 +75,29 @@ async def test_a_member_that_cleared_its_environment_is_found_by_descent(harness
         await runner.stop(ref, grace_s=0)
         row = await asyncio.to_thread(read_row, escaped)
         assert row is None or row.is_dead
+
+
+async def test_a_stop_ends_each_shell_before_the_command_that_it_waits_for(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parents: dict[int, int] = {}
+
+    def record(process: ProcessId, number: int) -> bool:
+        if number == signal.SIGTERM and (row := read_row(process.pid)) is not None:
+            parents[process.pid] = row.parent
+        return send_signal(process, number)
+
+    monkeypatch.setattr(tree, "send_signal", record)
+    nest = 'f() { [ "$1" -gt 0 ] || { echo up; sleep 600; return; }; (f $(($1 - 1)); touch ran); }'
+    request = harness.shell(f"{nest}; f 6; touch ran")
+    async with harness.runner() as runner:
+        ref = await harness.start(runner, request)
+        await harness.until_says(ref, "up")
+        await runner.stop(ref, grace_s=10)
+    told = list(parents)
+    assert len(told) >= 7
+    assert [pid for pid in told if parents[pid] in told[told.index(pid) :]] == []
+    assert os.listdir(harness.cwd) == []
 
 
 async def test_a_second_stop_with_less_grace_hastens_the_first(harness: Harness) -> None:
