@@ -278,8 +278,11 @@ class LocalRunner:
             self._tasks.create_task(self._find(start))
 
     async def _identify(self, start: Start, found: Evidence) -> bool:
-        """Watch the launcher by pidfd if the evidence names one that can be found."""
-        if found.sight is not Sight.RUNNING or found.launcher is None:
+        """Note whom the evidence names; watch it by pidfd if it can be found."""
+        if found.launcher is None:
+            return False
+        start.claimed = found.launcher
+        if found.sight is not Sight.RUNNING:
             return False
         pidfd = await self._hop(try_open, found.launcher)
         if pidfd is None:

@@ -43,6 +43,8 @@ class Start:
     """The launcher is this process's child, and stays a zombie until it is released."""
     launcher: ProcessId | None = None
     """For one that was adopted, once its launcher is found."""
+    claimed: ProcessId | None = None
+    """For one that was adopted: whom its claim names, alive or not."""
     pid: int | None = None
     pidfd: int | None = None
     is_dead: bool = False
@@ -66,6 +68,8 @@ class Start:
         process = self.launcher
         if self.is_child and self.pid is not None and (row := read_row(self.pid)) is not None:
             process = row.id
+        if process is None:
+            return Tree(token=self.ref.token, launcher=self.claimed, is_launcher_certain=False)
         return Tree(token=self.ref.token, launcher=process)
 
     def exit_code(self) -> int | None:

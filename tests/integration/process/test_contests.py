@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -191,6 +192,30 @@ async def test_a_launcher_killed_while_no_engine_ran_is_lost_with_its_tree(
     assert found.finding is Finding.LOST
     assert found.exit is not None
     assert found.exit.exit_code is None
+
+
+async def test_a_launcher_killed_while_it_forked_is_lost_with_its_session_when_the_lock_is_free(
+    harness: Harness,
+) -> None:
+    request = harness.shell("(env -i sleep 60 & echo $!); exec sleep 600")
+    async with harness.runner() as runner:
+        ref = await harness.start(runner, request)
+        pid = await harness.until_claimed(ref)
+        await harness.until_says(ref, "\n")
+    unmarked = int(harness.log(ref))
+    await harness.until(lambda: unmarked not in harness.look_for(ref.token))
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(os.waitpid, pid, 0)
+    with (harness.folder(ref) / "lock").open() as lock:  # as its child has it up to the exec
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        async with harness.runner() as runner:
+            found = await runner.contest(ref, boot_id=harness.boot_id)
+            assert found.finding is Finding.ALIVE
+            lock.close()
+            assert (await harness.end_of(ref)).exit_code is None
+            assert await harness.processes_of(ref.token) == []
+            row = await asyncio.to_thread(read_row, unmarked)
+            assert row is None or row.is_dead
 
 
 async def test_a_folder_deleted_under_a_command_is_lost_with_its_tree(harness: Harness) -> None:
