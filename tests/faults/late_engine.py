@@ -1,7 +1,7 @@
 """An engine whose launchers are late; run as a process of its own, to be killed.
 
 `python late_engine.py FOLDER OPERATIONS [--without-claim]` launches a convoy on a new state folder
-or goes on with what is there, and ends when nothing is left to do.
+or goes on with what is there, and ends when nothing is left to do. It prints a line when it begins.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def main() -> None:
     if arguments.without_claim:
         assert CLAIM in launcher.SCRIPT
         launcher.SCRIPT = launcher.SCRIPT.replace(CLAIM, ":")
+    print("up", flush=True)
     asyncio.run(run(arguments.folder, arguments.operations))
 
 

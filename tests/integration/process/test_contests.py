@@ -178,11 +178,11 @@ async def test_an_adopted_start_whose_launcher_is_killed_is_lost(harness: Harnes
 async def test_a_launcher_killed_while_no_engine_ran_is_lost_with_its_tree(
     harness: Harness,
 ) -> None:
-    request = harness.shell("sleep 600")
+    request = harness.shell("echo up; exec sleep 600")
     async with harness.runner() as runner:
         ref = await harness.start(runner, request)
         pid = await harness.until_claimed(ref)
-        await harness.until(lambda: len(harness.look_for(ref.token)) > 1)
+        await harness.until_says(ref, "up")  # before its exec the command's process has the lock
     os.kill(pid, signal.SIGKILL)
     await asyncio.to_thread(os.waitpid, pid, 0)
     assert await harness.processes_of(ref.token) != []
