@@ -36,16 +36,15 @@ RESIZES = _rows(
     " ORDER BY at_us DESC, number DESC LIMIT :limit",
 )
 
-_SINGLY = tuple(f">= :a{number} AND {{0}} < :b{number}" for number in (0, 1))
+_SINGLY = ((0, 1), (1, -1))
+"""Number of a part whose rows are read one by one, and what each counts."""
 _SUMMED = ((2, HOUR_S), (3, HOUR_S), (4, DAY_S))
 """Number of the part of the time as its parameters have it, and the width of the sums there."""
 
 
 def _ends(kind: str, singly: str, ended_us: str) -> tuple[str, str, str]:
     """Return queries for what ended: at the edges by outcome and bin; stored sums; their bins."""
-    edges = " UNION ALL ".join(
-        f"{singly} WHERE {ended_us} {condition.format(ended_us)}" for condition in _SINGLY
-    )
+    edges = _edges(f"SELECT {{sign}} AS sign, {singly}", ended_us)
     sums = " UNION ALL ".join(
         f"SELECT outcome, count, sum_us, bins FROM ends WHERE kind = '{kind}'"
         f" AND width_s = {width_s} AND start_us >= :a{number} AND start_us < :b{number}"
@@ -56,10 +55,17 @@ def _ends(kind: str, singly: str, ended_us: str) -> tuple[str, str, str]:
     return _by_bin(edges), _as_json("outcome, count, sum_us", sums), bins
 
 
+def _edges(rows: str, ended_us: str) -> str:
+    return " UNION ALL ".join(
+        f"{rows.format(sign=sign)} WHERE {ended_us} >= :a{number} AND {ended_us} < :b{number}"
+        for number, sign in _SINGLY
+    )
+
+
 def _by_bin(rows: str) -> str:
     return _as_json(
         "outcome, bin, count, sum_us",
-        "SELECT outcome, bin, count(*) AS count, sum(sum_us) AS sum_us"
+        "SELECT outcome, bin, sum(sign) AS count, sum(sign * sum_us) AS sum_us"
         f" FROM ({rows}) GROUP BY outcome, bin",
     )
 
@@ -85,12 +91,12 @@ def _agents(rows: str) -> str:
 _OUTCOME = "CASE WHEN is_final THEN status ELSE 'retried' END"
 _OPERATION_ENDS = _ends(
     "operation",
-    f"SELECT {_OUTCOME} AS outcome, bin, duration_us AS sum_us FROM operations",
+    f"{_OUTCOME} AS outcome, bin, duration_us AS sum_us FROM operations",
     "ended_us",
 )
 _CONVOY_ENDS = _ends(
     "convoy",
-    "SELECT status AS outcome, bin, max(0, end_us - start_us) AS sum_us FROM convoys",
+    "status AS outcome, bin, max(0, end_us - start_us) AS sum_us FROM convoys",
     "end_us",
 )
 STATS = _together(
@@ -102,16 +108,13 @@ STATS = _together(
     *_OPERATION_ENDS,
 )
 _AGENT_ENDS_SINGLY = (
-    "SELECT agent_id, status AS outcome, is_final AS count, is_final * duration_us AS sum_us"
+    "SELECT agent_id, status AS outcome, {sign} * is_final AS count,"
+    " {sign} * is_final * duration_us AS sum_us"
 )
 AGENTS = _agents(
     " UNION ALL ".join(
         [
-            *(
-                f"{_AGENT_ENDS_SINGLY} FROM operations WHERE ended_us"
-                f" {condition.format('ended_us')}"
-                for condition in _SINGLY
-            ),
+            _edges(f"{_AGENT_ENDS_SINGLY} FROM operations", "ended_us"),
             *(
                 f"SELECT agent_id, outcome, count, sum_us FROM agent_ends WHERE width_s = {width_s}"
                 f" AND start_us >= :a{number} AND start_us < :b{number}"
@@ -168,10 +171,10 @@ HOURLY_PAST = _together(
 )
 CONVOY_PAST = _together(
     _throughput("ended_us", _singly(_OF_CONVOY)),
-    _by_bin(f"SELECT {_OUTCOME} AS outcome, bin, duration_us AS sum_us {_OF_CONVOY}"),
+    _by_bin(f"SELECT 1 AS sign, {_OUTCOME} AS outcome, bin, duration_us AS sum_us {_OF_CONVOY}"),
     "'[]'",  # of one convoy no sums are kept
     "'[]'",
-    _agents(f"{_AGENT_ENDS_SINGLY} {_OF_CONVOY}"),
+    _agents(f"{_AGENT_ENDS_SINGLY.format(sign=1)} {_OF_CONVOY}"),
     _slowest(_OF_CONVOY),
 )
 

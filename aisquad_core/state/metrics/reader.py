@@ -283,7 +283,7 @@ def _checked(limit: int) -> int:
 def _cut(start: datetime, end: datetime) -> dict[str, int]:
     """Return the parts of a stretch as a query names them."""
     spans = cut(to_us(start) + 1, to_us(end) + 1)
-    ranges = (*spans.singly, *spans.hours, spans.days)
+    ranges = (spans.singly, spans.surplus, *spans.hours, spans.days)
     return {
         f"{edge}{number}": value
         for number, stretch in enumerate(ranges)

@@ -279,7 +279,7 @@ ON CONFLICT DO UPDATE SET count = count + excluded.count, sum_us = sum_us + excl
 _ADD_ATTEMPTS = """
 UPDATE convoys SET attempts = attempts + new.count, attempts_us = attempts_us + new.sum_us
 FROM (SELECT convoy_id, count(*) AS count, sum(duration_us) AS sum_us
-      FROM operations WHERE number > ? AND bin >= 0 GROUP BY convoy_id) AS new
+      FROM operations WHERE number > ? AND bin >= 0 GROUP BY +convoy_id) AS new
 WHERE convoys.convoy_id = new.convoy_id
 """
 _CONVOY_ENDS = f"""

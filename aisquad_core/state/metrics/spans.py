@@ -33,8 +33,11 @@ def from_us(at_us: int) -> datetime:
 class Spans:
     """A stretch of time cut so that each moment of it is in exactly one part."""
 
-    singly: tuple[Range, Range]
-    """Before and after the whole hours: what ended there is read one by one."""
+    singly: Range
+    """Before the whole hours: what ended there is read one by one."""
+    surplus: Range
+    """From the end to the next whole hour: what ended there is in the hours' sums and taken away
+    again. There is none where the end is now, however much ended in this hour."""
     hours: tuple[Range, Range]
     """Before and after the whole days."""
     days: Range
@@ -43,7 +46,7 @@ class Spans:
 def cut(start_us: int, end_us: int) -> Spans:
     """Cut the time from `start_us` up to, but not including, `end_us`, which is not before it."""
     hour = -(-start_us // HOUR_US) * HOUR_US
-    last_hour = end_us // HOUR_US * HOUR_US
+    last_hour = -(-end_us // HOUR_US) * HOUR_US
     if hour >= last_hour:
         hour = last_hour = end_us
     day = -(-hour // DAY_US) * DAY_US
@@ -51,7 +54,8 @@ def cut(start_us: int, end_us: int) -> Spans:
     if day >= last_day:
         day = last_day = last_hour
     return Spans(
-        singly=((start_us, hour), (last_hour, end_us)),
+        singly=(start_us, hour),
+        surplus=(end_us, last_hour),
         hours=((hour, day), (last_day, last_hour)),
         days=(day, last_day),
     )

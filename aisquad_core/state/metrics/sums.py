@@ -93,7 +93,7 @@ def _rows(
 
 _STORED = """
 SELECT json_group_array(json_array(width_s, start_us, outcome, count, sum_us, hex(bins)))
-FROM json_each(:places), ends
+FROM json_each(:places) CROSS JOIN ends
 WHERE kind = :kind AND width_s = value->>0 AND start_us = value->>1 AND outcome = value->>2
 """
 _STORE = """

@@ -80,6 +80,26 @@ async def test_stats_count_convoys_of_the_range_and_those_that_have_not_ended(
     assert stats.convoy_durations.p99_s == pytest.approx(10.0, rel=0.02)
 
 
+@pytest.mark.parametrize("minutes", [20, 60, 5_000])
+async def test_what_ended_after_a_clock_was_set_back_does_not_count_yet(
+    collector: MetricsCollector, clock: FakeClock, make_end: MakeEnd, minutes: int
+) -> None:
+    now = clock.now()
+    collector.record_operation("shell", make_end(4.0, finished_at=now))
+    for seconds in (0.000_001, 60, 7_200):
+        ahead = now + timedelta(seconds=seconds)
+        collector.record_operation("shell", make_end(1.0, finished_at=ahead))
+        collector.record_convoy_complete(f"ahead-{seconds}", ConvoyStatus.COMPLETED, end_time=ahead)
+    await collector.flush()
+    stats = await collector.get_convoy_stats(minutes)
+    assert stats.operations == {WorkStatus.COMPLETED: 1}
+    assert stats.operation_durations.mean_s == 4.0
+    assert stats.total_convoys == 0
+    assert await collector.get_agent_stats(minutes) == (
+        AgentFigures(agent_id="shell", completed=1, failed=0, mean_s=4.0),
+    )
+
+
 async def test_cancelled_and_lost_attempts_have_no_duration_to_count(
     collector: MetricsCollector, make_end: MakeEnd
 ) -> None:

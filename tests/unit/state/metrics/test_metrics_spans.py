@@ -16,10 +16,10 @@ TIMES_US = st.integers(min_value=0, max_value=40 * DAY_US)
 def test_a_cut_stretch_has_each_moment_once(first: int, second: int) -> None:
     start, end = sorted((first, second))
     spans = cut(start, end)
-    parts = (spans.singly[0], spans.hours[0], spans.days, spans.hours[1], spans.singly[1])
+    parts = (spans.singly, spans.hours[0], spans.days, spans.hours[1])
     assert [part[0] for part in parts] == [start, *(part[1] for part in parts[:-1])]
-    assert parts[-1][1] == end
-    assert all(begin <= stop for begin, stop in parts)
+    assert spans.surplus == (end, parts[-1][1])
+    assert all(begin <= stop for begin, stop in (*parts, spans.surplus))
 
 
 @settings(deadline=None)
@@ -27,7 +27,7 @@ def test_a_cut_stretch_has_each_moment_once(first: int, second: int) -> None:
 def test_sums_are_used_wherever_they_can_be(first: int, second: int) -> None:
     start, end = sorted((first, second))
     spans = cut(start, end)
-    assert all(stop - begin < 2 * HOUR_US for begin, stop in spans.singly)
+    assert all(stop - begin < HOUR_US for begin, stop in (spans.singly, spans.surplus))
     assert all(stop - begin < 2 * DAY_US for begin, stop in spans.hours)
     assert all(edge % HOUR_US == 0 for part in spans.hours for edge in part if part[0] < part[1])
     assert all(edge % DAY_US == 0 for edge in spans.days if spans.days[0] < spans.days[1])
