@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aisquad_core.errors import EngineError, PoolError, StateError
 from aisquad_core.monitoring.live import EngineLive, StoredLive
+from aisquad_core.monitoring.recent import Recent
 from aisquad_core.state.connection_pool import ConnectionPool
 from aisquad_core.state.metrics.ended import EndedOperations
 from aisquad_core.state.metrics.reader import MetricsReader
@@ -95,6 +96,7 @@ class Sources:
         )
         self._work = Reader(self._work_pool)
         self._metrics = MetricsReader(settings.metrics_db, clock=clock)
+        self._recent = Recent(clock)
         self._ended = EndedOperations(self._metrics_pool)
         self._live: Live
         self._stored: StoredLive | None = None
@@ -140,12 +142,17 @@ class Sources:
     async def stats(self, minutes: int) -> ConvoyStats:
         """Sum up the last minutes."""
         async with self._reading_metrics():
-            return await self._metrics.get_convoy_stats(minutes)
+            return await self._recent.get(
+                ("stats", minutes), lambda: self._metrics.get_convoy_stats(minutes)
+            )
 
     async def resources(self, minutes: int, points: int) -> tuple[ResourceMetrics, ...]:
         """Return the load of the last minutes, oldest first."""
         async with self._reading_metrics():
-            return await self._metrics.get_resource_metrics(minutes, points)
+            return await self._recent.get(
+                ("resources", minutes, points),
+                lambda: self._metrics.get_resource_metrics(minutes, points),
+            )
 
     async def failures(self, limit: int) -> tuple[OperationFailure, ...]:
         """Return the operations that failed last, newest first."""
@@ -155,7 +162,9 @@ class Sources:
     async def agents(self, minutes: int) -> tuple[AgentFigures, ...]:
         """Sum up the last minutes by agent, the busiest first."""
         async with self._reading_metrics():
-            return await self._metrics.get_agent_stats(minutes)
+            return await self._recent.get(
+                ("agents", minutes), lambda: self._metrics.get_agent_stats(minutes)
+            )
 
     async def resizes(self, minutes: int, limit: int) -> tuple[ResizeNote, ...]:
         """Return the latest changes of the parallelism, oldest first."""
