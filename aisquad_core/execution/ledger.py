@@ -12,6 +12,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import msgspec
+
 from aisquad_core.errors import ConcurrentUpdateError, RunnerError, StorageError
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, WorkStatus
 
@@ -120,7 +122,7 @@ class Ledger:
                 if error.actual_version is None:
                     raise
                 # Somebody wrote to a running item; what its process did is the later truth.
-                update = replace(update, expected_version=error.actual_version)
+                update = msgspec.structs.replace(update, expected_version=error.actual_version)
                 return await self._state.run_update(update)
 
         task.version = await self.until_stored(write)

@@ -5,9 +5,11 @@ Times are ISO 8601 text in UTC of fixed width, so that their order as text is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from aisquad_core.api import ItemView
 from aisquad_core.model import (
@@ -27,7 +29,6 @@ from aisquad_core.state.operation_text import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import MemberDescriptorType
 
     from aisquad_core.model import RunUpdate
     from aisquad_core.state.bulk import Row, SQLValue
@@ -133,7 +134,12 @@ def stamp(at: datetime) -> str:
         if at.tzinfo is None:
             raise ValueError(f"{at} has no time zone")
         at = at.astimezone(UTC)
-    return at.isoformat(timespec="microseconds")
+    if not at.microsecond:
+        return at.isoformat(timespec="microseconds")
+    return f"{_encode_stamp(at)[1:27].decode()}+00:00"  # in a fifth of the time of `isoformat`
+
+
+_encode_stamp = msgspec.json.Encoder().encode
 
 
 def stamp_or_none(at: datetime | None) -> str | None:
@@ -273,26 +279,6 @@ def inserted_row(item: WorkItem, created_at: str) -> Row:
         None if operation is None else encode_operation(operation),
         *_mutable_values(item),
     )
-
-
-_KEPT_SLOTS: tuple[MemberDescriptorType, ...] = tuple(
-    vars(WorkItem)[field.name]
-    for field in fields(WorkItem)
-    if field.name not in {"version", "updated_at"}
-)
-
-
-def restamp(item: WorkItem, version: int, updated_at: datetime) -> WorkItem:
-    """Return the item with another version and `updated_at`.
-
-    Slot by slot: `dataclasses.replace` takes twice as long, a quarter of what an update costs.
-    """
-    restamped = object.__new__(WorkItem)
-    for slot in _KEPT_SLOTS:
-        slot.__set__(restamped, slot.__get__(item))
-    object.__setattr__(restamped, "version", version)
-    object.__setattr__(restamped, "updated_at", updated_at)
-    return restamped
 
 
 def item_from_row(row: Sequence[Any]) -> WorkItem:

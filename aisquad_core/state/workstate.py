@@ -13,6 +13,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from aisquad_core.errors import InputError, NotFoundError, StorageError
 from aisquad_core.model import check_transition
 from aisquad_core.state.changes import (
@@ -41,7 +43,6 @@ from aisquad_core.state.rows import (
     RUN_UPDATE,
     inserted_row,
     item_update_row,
-    restamp,
     run_update_row,
     stamp,
     stamp_or_none,
@@ -177,7 +178,8 @@ class WorkState:
         """
         committed = self._writer.add_row(_ITEM_LANE, item_update_row(item), item.version + 1)
         updated_at = self._writer.newest_stamp
-        return restamp(item, await committed, updated_at)
+        version = await committed
+        return msgspec.structs.replace(item, version=version, updated_at=updated_at)
 
     async def get(self, key: ItemKey) -> WorkItem:
         """Return one committed item.

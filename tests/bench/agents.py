@@ -18,9 +18,11 @@ import sqlite3
 import tempfile
 import time
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
 
 from aisquad_core.clock import SystemClock
 from aisquad_core.errors import AISquadError, ConcurrentUpdateError

@@ -13,12 +13,12 @@ import sqlite3
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiosqlite
+from msgspec.structs import replace
 
 from aisquad_core.clock import SystemClock
 from aisquad_core.model import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from msgspec.structs import replace
 
 from aisquad_core.api import EngineState, ItemFilter
 from aisquad_core.clock import SystemClock

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import pytest
 from blockbuster import blockbuster_ctx
 
@@ -66,7 +67,7 @@ def make_item() -> MakeItem:
             created_at=NOW,
             updated_at=NOW,
         )
-        return replace(item, **changes)
+        return msgspec.structs.replace(item, **changes)
 
     return make
 
@@ -100,6 +101,6 @@ def make_start() -> MakeStart:
             token="t1",
             started_at=NOW,
         )
-        return replace(update, **changes)
+        return msgspec.structs.replace(update, **changes)
 
     return make

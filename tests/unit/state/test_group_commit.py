@@ -7,13 +7,14 @@ import sqlite3
 import tempfile
 from collections import defaultdict
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from aisquad_core.errors import ConcurrentUpdateError, IllegalTransitionError, StorageError
 from aisquad_core.model import ItemKey, RunUpdate, WorkItem, WorkStatus

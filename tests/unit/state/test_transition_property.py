@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from aisquad_core.errors import ConcurrentUpdateError, IllegalTransitionError
 from aisquad_core.model import TRANSITIONS, ItemKey, RunUpdate, WorkItem, WorkStatus

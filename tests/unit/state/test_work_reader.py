@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from aisquad_core.api import ItemFilter, ItemSort, RelatedItem, StatusCounts
 from aisquad_core.errors import InputError, NotFoundError

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from aisquad_core.api import ItemFilter, StatusCounts
@@ -108,7 +109,7 @@ async def test_update_stores_the_item_and_counts_its_version(
 ) -> None:
     item = await state.create(make_item("lint"))
     await clock.advance(5)
-    changed = replace(
+    changed = msgspec.structs.replace(
         item,
         status=WorkStatus.IN_PROGRESS,
         agent_id="reviewer",
@@ -120,15 +121,15 @@ async def test_update_stores_the_item_and_counts_its_version(
         started_at=clock.now(),
     )
     stored = await state.update(changed)
-    assert stored == replace(changed, version=2, updated_at=clock.now())
+    assert stored == msgspec.structs.replace(changed, version=2, updated_at=clock.now())
     assert await state.get(KEY) == stored
 
 
 async def test_a_stale_update_changes_nothing(state: WorkState, make_item: MakeItem) -> None:
     item = await state.create(make_item("lint"))
-    newer = await state.update(replace(item, reason="first"))
+    newer = await state.update(msgspec.structs.replace(item, reason="first"))
     with pytest.raises(ConcurrentUpdateError) as caught:
-        await state.update(replace(item, reason="second"))
+        await state.update(msgspec.structs.replace(item, reason="second"))
     assert (caught.value.item_id, caught.value.expected_version, caught.value.actual_version) == (
         "lint",
         1,
@@ -150,10 +151,10 @@ async def test_update_makes_exactly_the_legal_transitions(
     for number, wanted in enumerate(WorkStatus):
         item = await state.create(make_item(f"op-{number}", status=current, position=number))
         if wanted is current or wanted in TRANSITIONS[current]:
-            await state.update(replace(item, status=wanted))
+            await state.update(msgspec.structs.replace(item, status=wanted))
         else:
             with pytest.raises(IllegalTransitionError) as caught:
-                await state.update(replace(item, status=wanted))
+                await state.update(msgspec.structs.replace(item, status=wanted))
             assert (caught.value.current, caught.value.wanted) == (current, wanted)
             assert await state.get(item.key) == item
 
@@ -185,7 +186,7 @@ async def test_run_update_writes_its_fields_and_appends_the_ended_try(
         ended_try=ended,
     )
     assert await state.run_update(again) == 3
-    assert await state.get(KEY) == replace(
+    assert await state.get(KEY) == msgspec.structs.replace(
         item, version=3, attempt=2, reason="waits", tries=(ended,)
     )
 
@@ -347,10 +348,10 @@ async def test_transition_moves_all_but_those_that_went_another_way(
     items = [
         make_item(f"op-{number}", status=WorkStatus.BLOCKED, position=number) for number in range(8)
     ]
-    items[3] = replace(items[3], status=WorkStatus.COMPLETED)
-    items[4] = replace(items[4], status=WorkStatus.PENDING)
+    items[3] = msgspec.structs.replace(items[3], status=WorkStatus.COMPLETED)
+    items[4] = msgspec.structs.replace(items[4], status=WorkStatus.PENDING)
     await state.create_convoy(make_convoy("build-1"), items)
-    await state.update(replace(items[4], status=WorkStatus.IN_PROGRESS))
+    await state.update(msgspec.structs.replace(items[4], status=WorkStatus.IN_PROGRESS))
     await clock.advance(1)
     versions = [(item.id, item.version) for item in items]
     stale = await state.transition(
@@ -362,7 +363,7 @@ async def test_transition_moves_all_but_those_that_went_another_way(
     )
     assert stale == ["op-3", "op-4", "gone"]
     moved = await state.get(ItemKey("build-1", "op-7"))
-    assert moved == replace(
+    assert moved == msgspec.structs.replace(
         items[7],
         status=WorkStatus.SKIPPED,
         version=2,

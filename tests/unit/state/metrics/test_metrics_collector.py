@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from aisquad_core.api import ResizeNote
@@ -235,7 +236,9 @@ async def test_an_attempt_that_has_not_ended_is_refused(
     collector: MetricsCollector, make_end: MakeEnd
 ) -> None:
     with pytest.raises(InputError, match="has not ended"):
-        collector.record_operation("shell", replace(make_end(1.0), finished_at=None))
+        collector.record_operation(
+            "shell", msgspec.structs.replace(make_end(1.0), finished_at=None)
+        )
 
 
 async def test_a_record_that_is_no_good_costs_its_batch_and_no_more(
