@@ -52,9 +52,15 @@ class BulkChange(Protocol):
         ...
 
     def settle(
-        self, connection: sqlite3.Connection, rows: Sequence[Row]
+        self, connection: sqlite3.Connection, rows: Sequence[Row], *, is_refused: bool = False
     ) -> Mapping[int, Exception]:
-        """Do it within a transaction; return the index of each row with which it failed."""
+        """Do it within a transaction; return the index of each row with which it failed.
+
+        Args:
+            connection: In a transaction.
+            rows: What to do.
+            is_refused: Whether `settle_alone` has done nothing for them just now.
+        """
         ...
 
     def look_up(
@@ -155,8 +161,9 @@ class Batch:
     def commit(self, connection: sqlite3.Connection) -> None:
         """Do everything and commit, on the connection's thread; never raises."""
         try:
-            if not self._commit_one_statement(connection):
-                self._commit_transaction(connection)
+            alone = self._find_alone()
+            if alone is None or not self._commit_one_statement(connection, alone):
+                self._commit_transaction(connection, refused=alone)
         except Exception as error:  # each caller of the batch gets it
             self.failure = as_storage_error(error) or error
             code = primary_code(error)
@@ -169,11 +176,12 @@ class Batch:
             except sqlite3.Error:
                 self.is_connection_suspect = True
 
-    def _commit_one_statement(self, connection: sqlite3.Connection) -> bool:
+    def _find_alone(self) -> Lane | None:
         busy_lanes = [lane for lane in self.lanes if lane.rows]
-        if self.jobs or len(busy_lanes) != 1:
-            return False
-        [self._alone] = [lane] = busy_lanes
+        return None if self.jobs or len(busy_lanes) != 1 else busy_lanes[0]
+
+    def _commit_one_statement(self, connection: sqlite3.Connection, lane: Lane) -> bool:
+        self._alone = lane
         failures = lane.change.settle_alone(connection, lane.rows)
         if failures is None:
             self._alone = None
@@ -181,12 +189,13 @@ class Batch:
         lane.failures = failures
         return True
 
-    def _commit_transaction(self, connection: sqlite3.Connection) -> None:
+    def _commit_transaction(self, connection: sqlite3.Connection, *, refused: Lane | None) -> None:
         connection.execute("BEGIN IMMEDIATE")
         changes = connection.total_changes
         for lane in self.lanes:
             if lane.rows:
-                lane.failures = lane.change.settle(connection, lane.rows)
+                is_refused = lane is refused
+                lane.failures = lane.change.settle(connection, lane.rows, is_refused=is_refused)
         for job in self.jobs:
             job.run(connection)
         if connection.total_changes != changes:  # a full disk refuses nothing that only reads

@@ -45,23 +45,30 @@ class BulkUpdate:
 
     columns: tuple[str, ...]
     """Those after the status. `name+`: the value is appended to a JSON list, unless it is None."""
+    assumed: frozenset[str] = frozenset()
+    """Columns taken to have the row's value already. Where one has not, it gets it all the same,
+    after a detour: SQLite writes every index of a column that is set, changed or not."""
 
-    def run(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
+    def run(
+        self, connection: sqlite3.Connection, rows: Sequence[Row], assumed: frozenset[str]
+    ) -> int:
         """Change all rows whose item exists if all of those can be changed, else none.
 
         Args:
             connection: The writer's; outside a transaction the change commits by itself.
             rows: At most `MAX_ROWS`, each of another item.
+            assumed: Columns that are compared and not set.
 
         Returns:
-            How many were changed; 0 if one that exists has another version or status.
+            How many were changed; 0 if one that exists has another version or status, or another
+            value of a column that was assumed.
         """
         size = _padded_size(len(rows))
         padding = ((None,) * (_KEY_WIDTH + len(self.columns)),) * (size - len(rows))
+        statement = _statement(self.columns, assumed, size)
         try:
-            return connection.execute(
-                _statement(self.columns, size), [*chain.from_iterable(chain(rows, padding))]
-            ).rowcount
+            values = [*chain.from_iterable(chain(rows, padding))]
+            return connection.execute(statement, values).rowcount
         except sqlite3.IntegrityError:
             return 0
 
@@ -77,7 +84,7 @@ class BulkUpdate:
         if len({row[:2] for row in rows}) < len(rows):
             return None
         try:
-            changed = self.run(connection, rows)
+            changed = self.run(connection, rows, self.assumed)
         except (UnicodeEncodeError, OverflowError):
             return None
         if changed == len(rows):
@@ -115,14 +122,19 @@ class BulkUpdate:
         return gone
 
     def settle(
-        self, connection: sqlite3.Connection, rows: Sequence[Row]
+        self, connection: sqlite3.Connection, rows: Sequence[Row], *, is_refused: bool = False
     ) -> Mapping[int, Exception]:
         """Change those rows that can be changed, within a transaction; first come, first served.
+
+        Args:
+            connection: In a transaction.
+            rows: At most `MAX_ROWS`.
+            is_refused: Whether `settle_alone` has done nothing for them just now.
 
         Returns:
             The index of each row that could not be changed, and why.
         """
-        if (gone := self.settle_alone(connection, rows)) is not None:
+        if not is_refused and (gone := self.settle_alone(connection, rows)) is not None:
             return gone
         failures: dict[int, Exception] = {}
         waiting: dict[int, Row] = {}
@@ -143,7 +155,7 @@ class BulkUpdate:
                     winners.append(row)
                 else:
                     failures[index] = mismatch
-            if winners and self.run(connection, winners) != len(winners):
+            if winners and self.run(connection, winners, frozenset()) != len(winners):
                 raise StateError("work items changed under their only writer")
         return failures
 
@@ -154,23 +166,25 @@ def _padded_size(count: int) -> int:
 
 
 @cache
-def _statement(columns: tuple[str, ...], count: int) -> str:
+def _statement(columns: tuple[str, ...], assumed: frozenset[str], count: int) -> str:
     """Build the statement for `count` rows.
 
     A row that does not match makes its version NULL, which the table refuses, so that nothing
     changes at all. A padding row, all NULL, finds no item.
     """
     marks = f"({','.join('?' * (_KEY_WIDTH + len(columns)))})"
+    values = {"status": "v.column5"} | {
+        column: f"v.column{place}" for place, column in enumerate(columns, start=_KEY_WIDTH + 1)
+    }
+    same = "".join(f" AND w.{column} IS {values.pop(column)}" for column in sorted(assumed))
     sets = ", ".join(
-        (_APPEND if column.endswith("+") else "{0} = {1}").format(
-            column.removesuffix("+"), f"v.column{place}"
-        )
-        for place, column in enumerate(columns, start=_KEY_WIDTH + 1)
+        (_APPEND if column.endswith("+") else "{0} = {1}").format(column.removesuffix("+"), value)
+        for column, value in values.items()
     )
     return (
         "UPDATE work_items AS w SET version = CASE WHEN w.version = v.column3"
-        " AND instr(v.column4, w.status) THEN w.version + 1 END,"
-        f" status = v.column5, {sets} FROM (VALUES {','.join([marks] * count)}) AS v"
+        f" AND instr(v.column4, w.status){same} THEN w.version + 1 END,"
+        f" {sets} FROM (VALUES {','.join([marks] * count)}) AS v"
         " WHERE w.convoy_id = v.column1 AND w.id = v.column2"
     )
 

@@ -57,13 +57,14 @@ class BulkInsert:
         return None
 
     def settle(
-        self, connection: sqlite3.Connection, rows: Sequence[Row]
+        self, connection: sqlite3.Connection, rows: Sequence[Row], *, is_refused: bool = False
     ) -> Mapping[int, Exception]:
         """Add what can be added, within a transaction; first come, first served.
 
         Returns:
             The index of each row that could not be added, and why.
         """
+        del is_refused  # it always is
         failures: dict[int, Exception] = {}
         usable: dict[int, Row] = {}
         for index, row in enumerate(rows):

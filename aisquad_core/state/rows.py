@@ -5,7 +5,7 @@ Times are ISO 8601 text in UTC of fixed width, so that their order as text is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,11 @@ ITEM_UPDATE = BulkUpdate(
     )
 )
 """All of an item but its name, place, time of creation and operation."""
+
+ITEM_TOUCH = replace(
+    ITEM_UPDATE, assumed=frozenset({"status", "agent_id", "started_at", "finished_at"})
+)
+"""The same for an item whose indexed columns have not changed: in less than half the time."""
 
 PREDECESSORS: Mapping[str, str] = {
     wanted.value: " ".join(

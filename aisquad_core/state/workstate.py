@@ -11,12 +11,12 @@ import os
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
 from aisquad_core.errors import InputError, NotFoundError, StorageError
-from aisquad_core.model import check_transition
+from aisquad_core.model import ItemKey, check_transition
 from aisquad_core.state.changes import (
     delete_launch,
     insert_items,
@@ -38,6 +38,7 @@ from aisquad_core.state.operation_text import encode_json
 from aisquad_core.state.reader import Reader
 from aisquad_core.state.records import CONVOY_COLUMNS, ENGINE_COLUMNS, convoy_row, engine_row
 from aisquad_core.state.rows import (
+    ITEM_TOUCH,
     ITEM_UPDATE,
     PREDECESSORS,
     RUN_UPDATE,
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from aisquad_core.clock import Clock
-    from aisquad_core.model import ConvoyRecord, ItemKey, RunUpdate, WorkItem, WorkStatus
+    from aisquad_core.model import ConvoyRecord, RunUpdate, WorkItem, WorkStatus
     from aisquad_core.state.connection import Connect
     from aisquad_core.state.records import EngineFacts
 
@@ -74,6 +75,11 @@ _CREATE_LANE = 0
 """First, so that an item can be changed in the batch that it is created in."""
 _RUN_LANE = 1
 _ITEM_LANE = 2
+_TOUCH_LANE = 3
+_Indexed: TypeAlias = "tuple[WorkStatus, datetime | None, datetime | None]"
+"""Status, start and end of an item, which are indexed; its agent is, too, and hardly changes."""
+_INDEXED_KEPT = 4_096
+"""Items of which it is kept what was last written into indexed columns."""
 
 
 class WorkState:
@@ -109,12 +115,14 @@ class WorkState:
         self._writer = Writer(
             path,
             clock=clock,
-            changes=(BulkInsert(), RUN_UPDATE, ITEM_UPDATE),
+            changes=(BulkInsert(), RUN_UPDATE, ITEM_UPDATE, ITEM_TOUCH),
             witness=self._mark,
             on_settled=on_settled,
             connect=connect,
         )
         self._marked_commits = 0
+        self._indexed: dict[ItemKey, _Indexed] = {}
+        """What was last written into indexed columns: a hint, since not every writer tells."""
         self._exit = AsyncExitStack()
         self.setback: str | None = None
         """In words, if the database is older than it was when it was marked last."""
@@ -163,6 +171,8 @@ class WorkState:
         """
         if update.previous._value_ not in PREDECESSORS[update.status._value_]:
             check_transition(update.item_id, update.previous, update.status)
+        key = ItemKey(update.convoy_id, update.item_id)
+        self._note_indexed(key, (update.status, update.started_at, update.finished_at))
         return self._writer.add_row(_RUN_LANE, run_update_row(update), update.expected_version + 1)
 
     async def update(self, item: WorkItem) -> WorkItem:
@@ -176,10 +186,19 @@ class WorkState:
             IllegalTransitionError: The item's status does not follow from the stored one.
             StorageError: It could not be committed.
         """
-        committed = self._writer.add_row(_ITEM_LANE, item_update_row(item), item.version + 1)
+        key, indexed = item.key, (item.status, item.started_at, item.finished_at)
+        lane = _TOUCH_LANE if self._indexed.get(key) == indexed else _ITEM_LANE
+        committed = self._writer.add_row(lane, item_update_row(item), item.version + 1)
         updated_at = self._writer.newest_stamp
         version = await committed
+        if lane == _ITEM_LANE:
+            self._note_indexed(key, indexed)
         return msgspec.structs.replace(item, version=version, updated_at=updated_at)
+
+    def _note_indexed(self, key: ItemKey, indexed: _Indexed) -> None:
+        if len(self._indexed) >= _INDEXED_KEPT:
+            self._indexed.clear()
+        self._indexed[key] = indexed
 
     async def get(self, key: ItemKey) -> WorkItem:
         """Return one committed item.

@@ -21,6 +21,7 @@ from aisquad_core.model import ItemKey, RunUpdate, WorkItem, WorkStatus
 from aisquad_core.state.bulk import MAX_ROWS
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeClock
+from tests.unit.state.conftest import NOW
 
 if TYPE_CHECKING:
     from tests.unit.state.conftest import MakeItem, MakeStart
@@ -213,6 +214,34 @@ async def test_a_batch_without_conflict_is_one_statement(
     )
     assert outcomes == [2] * 200
     assert len(statements) == 1
+
+
+async def test_indexes_are_left_alone_where_nothing_in_them_changes(
+    state: WorkState, make_item: MakeItem, make_start: MakeStart
+) -> None:
+    item = await state.create(make_item("op-0"))
+    await state.run_update(make_start("op-0"))
+    statements = await _traced(state)
+    started = replace(item, version=2, status=WorkStatus.IN_PROGRESS, started_at=NOW)
+    changed = await state.update(replace(started, reason="half done"))
+    [update] = statements
+    sets = update.partition(" FROM ")[0]
+    assert "reason = " in sets
+    assert not any(f"{column} = " in sets for column in ("status", "agent_id", "started_at"))
+    assert await state.get(item.key) == changed
+
+
+async def test_a_changed_agent_is_stored_whatever_was_taken_to_be_unchanged(
+    state: WorkState, make_item: MakeItem
+) -> None:
+    item = await state.update(await state.create(make_item("op-0")))
+    others = [await state.update(await state.create(make_item(f"op-{n}"))) for n in (1, 2)]
+    changed, *_ = await asyncio.gather(
+        state.update(replace(item, agent_id="reviewer")),
+        *[state.update(replace(other, reason="why")) for other in others],
+    )
+    assert (changed.version, changed.agent_id) == (3, "reviewer")
+    assert await state.get(item.key) == changed
 
 
 async def test_more_callers_than_a_batch_holds_are_all_served(
