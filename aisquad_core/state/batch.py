@@ -158,6 +158,11 @@ class Batch:
         self.is_doubtful = False
         """Whether it may be in the database although it failed; `look_up` tells."""
 
+    @property
+    def size(self) -> int:
+        """How many writes it has."""
+        return len(self.jobs) + sum([len(lane.rows) for lane in self.lanes])
+
     def commit(self, connection: sqlite3.Connection) -> None:
         """Do everything and commit, on the connection's thread; never raises."""
         try:

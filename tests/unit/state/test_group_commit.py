@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from aisquad_core.errors import ConcurrentUpdateError, IllegalTransitionError, StorageError
 from aisquad_core.model import ItemKey, RunUpdate, WorkItem, WorkStatus
+from aisquad_core.state import writer
 from aisquad_core.state.bulk import MAX_ROWS
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeClock
@@ -242,6 +243,35 @@ async def test_a_changed_agent_is_stored_whatever_was_taken_to_be_unchanged(
     )
     assert (changed.version, changed.agent_id) == (3, "reviewer")
     assert await state.get(item.key) == changed
+
+
+async def test_callers_who_come_again_at_once_never_wait_for_more(
+    state: WorkState, make_item: MakeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def change_often(name: str) -> None:
+        item = await state.create(make_item(name))
+        for _ in range(20):
+            item = await state.update(item)
+
+    monkeypatch.setattr(writer, "COMMIT_EVERY_S", 3600.0)
+    await asyncio.gather(*[change_often(f"op-{number}") for number in range(5)])
+
+
+async def test_the_first_of_many_waits_a_little_for_the_others(
+    path: Path, clock: FakeClock, make_item: MakeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    async with WorkState(path, clock=clock, on_settled=lambda count, _: sizes.append(count)) as it:
+        items = [await it.create(make_item(f"op-{number}")) for number in range(5)]
+        items = await asyncio.gather(*map(it.update, items))
+        sizes.clear()
+        monkeypatch.setattr(writer, "COMMIT_EVERY_S", 0.5)
+        async with asyncio.TaskGroup() as tasks:
+            for item in items[:4]:
+                tasks.create_task(it.update(item))
+                for _ in range(10):
+                    await asyncio.sleep(0)
+    assert sizes == [4]
 
 
 async def test_more_callers_than_a_batch_holds_are_all_served(
