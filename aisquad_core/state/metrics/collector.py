@@ -41,6 +41,8 @@ MAX_UNSAVED = 50_000
 """Records of each kind that wait while storage refuses."""
 SAVE_EVERY_S = 1.0
 """Seconds for which records are gathered before they are saved together."""
+SPREAD_S = 0.5
+"""Seconds over which the transactions are spread that it takes, so that they hold up nobody."""
 RETRY_S = 5.0
 """Seconds before storage that refused is tried again."""
 PRUNE_EVERY_S = 3_600.0
@@ -276,8 +278,10 @@ class MetricsCollector(MetricsReader):
             while True:
                 await self._until_due(wait_s)
                 is_last = self._is_closing
+                self._due.clear()
                 flushes, self._flushes = self._flushes, []
-                failure = await self._try_to_save()
+                spread_s = 0.0 if flushes or is_last else SPREAD_S
+                failure = await self._try_to_save(spread_s)
                 wait_s = SAVE_EVERY_S if failure is None else RETRY_S
                 _settle(flushes, failure)
                 if is_last:
@@ -297,15 +301,17 @@ class MetricsCollector(MetricsReader):
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             for wait in first:
                 wait.cancel()
-        self._due.clear()
 
-    async def _try_to_save(self) -> StorageError | None:
+    async def _try_to_save(self, spread_s: float) -> StorageError | None:
         """Save what waits and remove a slice of what is too old; return why that failed."""
         saved = 0
         try:
             connection = self._connection or await self._connect()
-            for _ in range(self._pending.transactions):
+            transactions = self._pending.transactions
+            for _ in range(transactions):
                 saved += await self._save(connection, self._pending.take())
+                if spread_s:
+                    await self._until_due(spread_s / transactions)
             await self._prune(connection, limit=PRUNED_ROWS + 2 * saved)
         except Exception as error:  # whatever it is, metrics stop no work
             await self._disconnect()

@@ -23,6 +23,8 @@ from aisquad_core.state.metrics import (
     ResourceMetrics,
     saving,
 )
+from aisquad_core.state.metrics.collector import SAVE_EVERY_S, SPREAD_S
+from aisquad_core.state.metrics.pending import BATCH_ROWS
 from tests.unit.state.metrics.conftest import NOW
 
 if TYPE_CHECKING:
@@ -230,6 +232,29 @@ async def test_ids_that_are_no_text_do_not_cost_the_other_records(
     await collector.flush()
     failures = await collector.get_recent_failures()
     assert {failure.key.item_id for failure in failures} == {r"a\xff", "b"}
+
+
+async def test_many_records_are_saved_bit_by_bit_and_at_once_when_asked_for(
+    collector: MetricsCollector, clock: FakeClock, make_end: MakeEnd
+) -> None:
+    count = 2 * BATCH_ROWS + 1
+    for number in range(count):
+        collector.record_operation("shell", make_end(1.0, item_id=f"op-{number}"))
+    await clock.advance(SAVE_EVERY_S)
+    for saved in (BATCH_ROWS, 2 * BATCH_ROWS, count):
+        while (seen := await _saved(collector)) < saved:  # noqa: ASYNC110  # another thread
+            await asyncio.sleep(0.005)
+        assert seen == saved
+        await clock.advance(SPREAD_S / 3)
+    for number in range(count):
+        collector.record_operation("shell", make_end(1.0, item_id=f"op-{number}"))
+    await collector.flush()
+    assert await _saved(collector) == 2 * count
+
+
+async def _saved(collector: MetricsCollector) -> int:
+    operations = (await collector.get_convoy_stats()).operations
+    return sum(operations.values())
 
 
 async def test_an_attempt_that_has_not_ended_is_refused(
