@@ -1,22 +1,25 @@
 """How much a crowd of agents gets done with everything on: state, backpressure, limits, metrics.
 
-Run it by hand: `python tests/bench/agents.py --agents 200`. Each agent registers a work item,
-claims it (for a token of its own), changes it a few times, now and then against somebody else's
-change of the same version, completes it, records all that in the metrics, and takes the next.
-Every one of these is awaited until it is committed (`synchronous=FULL`). With `--rate` the agents
-begin so many changes a second together, and what is late counts from when it was due. Meanwhile
-the machine is sampled each second, and `/metrics/stats` over 30 days is asked for ten times a
-second. At the end the database is read by itself: each item must stand where its agent was told.
+Run it by hand: `python tests/bench/agents.py --agents 200`. Each agent registers a work item in a
+convoy of its team, claims it (for a token of its own), changes it a few times, now and then against
+somebody else's change of the same version, completes it, records all that in the metrics, and takes
+the next. Every one of these is awaited until it is committed (`synchronous=FULL`). With `--rate`
+the agents begin so many changes a second together, and what is late counts from when it was due.
+Meanwhile the machine is sampled each second, and `/metrics/stats` over 30 days is asked for ten
+times a second. At the end the database is read by itself: each item must stand where its agent was
+told.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import sqlite3
 import tempfile
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,8 +60,8 @@ CHANGES = 6
 """Of an item between its claim and its end."""
 CONFLICT_EVERY = 200
 """One change in so many meets another change of the same version."""
-CONVOY_SIZE = 50
-"""Items of an agent that make a convoy."""
+ITEMS_EACH = 50
+"""Items of each agent of a team that make a convoy."""
 QUOTA = Quota(per_minute=1_000_000, burst=1_000)
 """Tokens are spent, and there are enough: what is measured is the stack, not the limit."""
 WARM_UP_S = 0.5
@@ -107,10 +110,49 @@ class Stack:
         )
 
 
+class Team:
+    """Agents who work on the items of the same convoys, one convoy after the other."""
+
+    def __init__(self, name: str, collector: MetricsCollector | None) -> None:
+        self._name = name
+        self._collector = collector
+        self.members = 0
+        self._completed = Counter[str]()
+        """Items by convoy."""
+
+    def convoy_of(self, count: int) -> str:
+        """Return the id of the convoy that has each member's item of that number, from 0."""
+        convoy_id = f"{self._name}-{count // ITEMS_EACH}"
+        if convoy_id not in self._completed:
+            self._completed[convoy_id] = 0
+            if self._collector is not None:
+                self._collector.record_convoy_start(convoy_id, self.members * ITEMS_EACH)
+        return convoy_id
+
+    def note_completed(self, convoy_id: str) -> None:
+        """Record that one more item of a convoy has completed."""
+        self._completed[convoy_id] += 1
+        if self._collector is None:
+            return
+        completed = self._completed[convoy_id]
+        if completed == self.members * ITEMS_EACH:
+            self._collector.record_convoy_complete(
+                convoy_id, ConvoyStatus.COMPLETED, completed=completed
+            )
+        else:
+            self._collector.update_convoy_metrics(convoy_id, completed=completed)
+
+
 class Agent:
     """One of the crowd."""
 
-    def __init__(self, number: int, stack: Stack, tally: Tally, *, pause_s: float) -> None:
+    def __init__(
+        self, number: int, team: Team, stack: Stack, tally: Tally, *, pause_s: float
+    ) -> None:
+        self._team = team
+        self._place = team.members
+        """In the team, from 0."""
+        team.members += 1
         self._pause_s = pause_s
         """Between two changes that it begins; 0: it begins one as soon as the last has ended."""
         self._due_s = time.perf_counter() + random.random() * pause_s
@@ -119,6 +161,8 @@ class Agent:
         self._tally = tally
         self._changes = number
         """Counted from another place for each agent, so that conflicts spread over time."""
+        self._first_changes = number % (CHANGES + 1)
+        """Of the first item, so that the agents are not all at the same step of their items."""
 
     async def work(self) -> None:
         """Take one item after the other until the end."""
@@ -131,8 +175,9 @@ class Agent:
             count += 1
 
     async def _do_item(self, count: int) -> None:
-        stack, collector = self._stack, self._stack.collector
-        convoy_id = f"{self._name}-{count // CONVOY_SIZE}"
+        stack = self._stack
+        team = self._team
+        convoy_id = team.convoy_of(count)
         now = stack.clock.now()
         item = WorkItem(
             id=f"{self._name}-{count}",
@@ -142,26 +187,19 @@ class Agent:
             version=1,
             created_at=now,
             updated_at=now,
-            position=count % CONVOY_SIZE,
+            position=count % ITEMS_EACH * team.members + self._place,
         )
-        if collector is not None and count % CONVOY_SIZE == 0:
-            collector.record_convoy_start(convoy_id, CONVOY_SIZE)
         await self._timed(lambda: stack.state.create(item))
         self._note(item)
         await stack.limiter.acquire(self._name)
         item = await self._run(item, WorkStatus.IN_PROGRESS, started_at=stack.clock.now())
-        for change in range(CHANGES):
+        for change in range(CHANGES if count else self._first_changes):
             self._changes += 1
             if self._changes % CONFLICT_EVERY == 0:
                 await self._meddle(item)
             item = await self._change(replace(item, reason=f"step {change}"))
         item = await self._run(item, WorkStatus.COMPLETED, finished_at=stack.clock.now())
-        if collector is not None:
-            done = count % CONVOY_SIZE + 1
-            if done == CONVOY_SIZE:
-                collector.record_convoy_complete(convoy_id, ConvoyStatus.COMPLETED, completed=done)
-            else:
-                collector.update_convoy_metrics(convoy_id, completed=done)
+        team.note_completed(convoy_id)
 
     async def _run(
         self,
@@ -300,6 +338,8 @@ class Crowd:
     """Who works, and for how long."""
 
     agents: int
+    team: int
+    """How many of them share their convoys."""
     seconds: float
     rate: float
     """Changes a second that they begin together; 0: as many as they can."""
@@ -316,12 +356,21 @@ class Crowd:
             if is_watched:
                 settings = Settings(workstate_db=folder / "workstate.db")
                 monitoring = await exits.enter_async_context(Monitoring(settings, port=0))
+            gc.freeze()  # as the engine does with a large convoy
             begins_s = time.perf_counter() + WARM_UP_S
             tally = Tally(begins_s, begins_s + self.seconds)
             begun = time.perf_counter(), time.process_time(), time.thread_time()
+            teams = [
+                Team(f"team-{number}", stack.collector)
+                for number in range(-(-self.agents // self.team))
+            ]
+            agents = [
+                Agent(number, teams[number // self.team], stack, tally, pause_s=pause_s)
+                for number in range(self.agents)
+            ]
             async with asyncio.TaskGroup() as tasks:
-                for number in range(self.agents):
-                    tasks.create_task(Agent(number, stack, tally, pause_s=pause_s).work())
+                for agent in agents:
+                    tasks.create_task(agent.work())
                 tasks.create_task(tick(stack, tally))
                 if monitoring is not None:
                     tasks.create_task(watch(stack, tally, monitoring.port))
@@ -353,6 +402,7 @@ def main() -> None:
     """Measure and print one JSON object on the last line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, default=200)
+    parser.add_argument("--team", type=int, default=20, help="agents that share their convoys")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument(
         "--rate",
@@ -364,8 +414,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="pairs of turns with `both`")
     parser.add_argument("--no-past", action="store_true", help="ask for no figures of 30 days")
     arguments = parser.parse_args()
-    crowd = Crowd(arguments.agents, arguments.seconds, arguments.rate)
-    name = f"agents --agents {crowd.agents} --metrics {arguments.metrics}"
+    crowd = Crowd(arguments.agents, arguments.team, arguments.seconds, arguments.rate)
+    name = f"agents --agents {crowd.agents} --team {crowd.team} --metrics {arguments.metrics}"
     if crowd.rate:
         name += f" --rate {crowd.rate:g}"
     if arguments.metrics == "both":
