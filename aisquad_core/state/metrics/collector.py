@@ -273,7 +273,7 @@ class MetricsCollector(MetricsReader):
             saving_task.cancel()
 
     async def _keep_saving(self) -> None:
-        wait_s = SAVE_EVERY_S
+        wait_s = 0.0  # at once: until the database is there, whoever reads it calls it ill
         try:
             while True:
                 await self._until_due(wait_s)

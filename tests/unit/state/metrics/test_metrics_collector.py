@@ -80,6 +80,22 @@ async def test_records_are_saved_each_second_without_anybody_asking(
             await clock.advance(1)
 
 
+async def test_the_database_is_there_before_the_first_second_is_over(
+    path: Path, clock: FakeClock
+) -> None:
+    async with asyncio.timeout(10), MetricsCollector(path, clock=clock):
+        while not await asyncio.to_thread(_has_tables, path):
+            await clock.settle()
+
+
+def _has_tables(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        [(version,)] = database.execute("PRAGMA user_version").fetchall()
+    return bool(version > 0)
+
+
 async def test_leaving_saves_what_is_left(path: Path, clock: FakeClock, make_end: MakeEnd) -> None:
     async with MetricsCollector(path, clock=clock) as collector:
         collector.record_operation("shell", make_end(1.0))
