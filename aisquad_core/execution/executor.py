@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from aisquad_core.errors import RunnerError
 from aisquad_core.execution.outcome import judge, retry_delay_s
 from aisquad_core.execution.run import Run, StopRequest
-from aisquad_core.execution.runner import Exit, StartRequest
+from aisquad_core.execution.runner import Exit, Finding, StartRequest
 from aisquad_core.model import FAILURE_STATUSES, RunUpdate, StopReason, Try, WorkStatus
 from aisquad_core.sanitise import one_line
 from aisquad_core.state.operation_text import decode_operation
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from datetime import datetime
 
     from aisquad_core.clock import Clock
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aisquad_core.execution.governor import Governor
     from aisquad_core.execution.ledger import Ledger
     from aisquad_core.execution.outcome import Verdict
-    from aisquad_core.execution.runner import Runner
+    from aisquad_core.execution.runner import Contest, Runner
     from aisquad_core.execution.scheduler import Scheduler, Task
     from aisquad_core.load.semaphore import AdaptiveSemaphore
     from aisquad_core.model import Operation
@@ -152,6 +152,15 @@ class ConvoyExecutor:
 
     def adopt(self, run: Run, *, running_for_s: float) -> None:
         """Watch a process that an earlier engine started; it holds a slot from now on."""
+        self._take_over(run, self._watch(run))
+        self._set_timeout(run, running_for_s)
+
+    def adopt_undecided(self, run: Run, find_out: Callable[[], Awaitable[Contest]]) -> None:
+        """Count a start that may run as one that does, until it is found out what became of it."""
+        run.is_undecided = True
+        self._take_over(run, self._watch_undecided(run, find_out))
+
+    def _take_over(self, run: Run, ending: Coroutine[object, object, Exit]) -> None:
         slot = object()
         size = self._semaphore.size
         self._semaphore.resize(max(size, self._semaphore.in_use + 1))
@@ -161,8 +170,7 @@ class ConvoyExecutor:
         run.operation = self._decode(run.task)
         run.inbox = asyncio.Queue()
         self._by_token[run.token] = run
-        self._set_timeout(run, running_for_s)
-        self._keep(run, slot, self._watch(run))
+        self._keep(run, slot, ending)
 
     # Admission
 
@@ -284,6 +292,24 @@ class ConvoyExecutor:
             stop = self._tasks.create_task(self._runner.stop(run.ref, grace_s=message.grace_s))
             self._stops.add(stop)
             stop.add_done_callback(self._stops.discard)
+
+    async def _watch_undecided(self, run: Run, find_out: Callable[[], Awaitable[Contest]]) -> Exit:
+        """Return the end of what may run; a stop is noted at once, and carried out if it does."""
+        inbox = run.inbox
+        assert inbox is not None
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._watch(run))
+            found = await find_out()
+            run.is_undecided = False
+            if found.finding is not Finding.ALIVE:
+                did_run = found.finding is not Finding.NEVER_RAN
+                end = Exit(token=run.token, exit_code=None, did_run=did_run, error=found.reason)
+                inbox.put_nowait(found.exit or end)
+            else:
+                self._set_timeout(run, found.running_for_s)
+                if run.request is not None:
+                    inbox.put_nowait(run.request)
+        return watching.result()
 
     async def _run_call(self, run: Run) -> Exit | None:
         """Await an async callable; None if it was given back to the queue."""

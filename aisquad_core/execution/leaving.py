@@ -60,17 +60,20 @@ class Leaving:
 
     async def _settle_all(self) -> None:
         for run in list(self._executor.runs.values()):
-            await run.settled.wait()
+            if not run.is_undecided:
+                await run.settled.wait()
 
     def _runs_to_stop(self, mode: StopMode) -> list[Run]:
         """Return what ends with the engine: callables, and processes unless they are left running.
 
-        What it only adopted, of a convoy that it was not asked to continue, is left alone.
+        What it only adopted, of a convoy that it was not asked to continue, is left alone; so is
+        what may run, for all that can be told: the next engine finds out.
         """
         return [
             run
             for run in self._executor.runs.values()
-            if not run.is_process or (mode is not StopMode.DETACH and run.task.convoy.hold is None)
+            if not run.is_process
+            or not (mode is StopMode.DETACH or run.is_undecided or run.task.convoy.hold is not None)
         ]
 
 

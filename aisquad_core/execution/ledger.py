@@ -101,6 +101,7 @@ class Ledger:
             self.requeue(task, delay_s=_STORAGE_RETRY_S, reason=str(error))
             return False
         self.trouble = None
+        task.reason = None
         self._take(task, update)
         convoy = task.convoy
         if convoy.record.started_at is None:

@@ -22,7 +22,7 @@ from aisquad_core.api import (
 from aisquad_core.errors import NotFoundError, SpecError
 from aisquad_core.execution.runner import StartRef
 from aisquad_core.execution.views import view_record
-from aisquad_core.model import ItemKey, WorkStatus
+from aisquad_core.model import ItemKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ class Queries:
     Args:
         reader: The work state.
         runner: Where the logs are.
-        why: Says why a queued item does not run; None if only its row knows.
+        why: Says why an item does not run, or may not; None if only its row knows.
         counts: Says the counts of convoys that are kept in memory; None: they are not known now.
     """
 
@@ -194,7 +194,7 @@ class Queries:
         )
 
     def _explained(self, view: ItemView) -> ItemView:
-        if view.status in (WorkStatus.PENDING, WorkStatus.BLOCKED):
+        if not view.status.is_final:
             return replace(view, reason=self._why(view) or view.reason)
         return view
 

@@ -2,12 +2,14 @@
 
 An engine that begins on a state folder whose engine died contests every `in_progress` item before
 anything new starts: it settles what ended, adopts what runs, queues what never ran, and marks the
-rest as lost.
+rest as lost. What cannot be told holds up its own item alone, which counts as running, with a slot,
+and is contested again and again while others start.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aisquad_core.errors import RunnerError
@@ -56,8 +58,6 @@ class Recovery:
         runner: Runner,
         clock: Clock,
     ) -> None:
-        self.trouble: str | None = None
-        """What cannot be told yet, and why; None when all is decided."""
         self._state = state
         self._ledger = ledger
         self._scheduler = scheduler
@@ -65,6 +65,17 @@ class Recovery:
         self._steering = steering
         self._runner = runner
         self._clock = clock
+        self._doubts: dict[Task, str] = {}
+        """What cannot be told yet, and why."""
+
+    @property
+    def trouble(self) -> str | None:
+        """What cannot be told yet, and why, in words; None when all is decided."""
+        for task, reason in self._doubts.items():
+            others = len(self._doubts) - 1
+            said = f"{task.item_id}: {reason}; trying again"
+            return f"{said} (and {others} more)" if others else said
+        return None
 
     async def load(self, record: ConvoyRecord, *, hold: str | None = None) -> ConvoyState:
         """Bring a convoy into the scheduler, held if `hold` says why; its starts stay undecided."""
@@ -133,21 +144,18 @@ class Recovery:
         async with asyncio.TaskGroup() as contests:
             for task, row in unsettled:
                 contests.create_task(decide(task, row))
-        self.trouble = None
 
     async def _decide(self, task: Task, row: RunRow) -> None:
-        """Contest one start until it can be told what became of it."""
+        """Contest one start; what cannot be told now is found out later."""
         token = row.token or ""
         run = Run(task, token, started_at=row.started_at)
         if row.stopping is not None:
             run.request = StopRequest(row.stopping, self._executor.grace_s)
-        while True:
-            found = await self._contest(run, row)
-            if found.finding is not Finding.UNKNOWN:
-                break
-            task.reason = f"cannot tell whether it ran: {found.reason}"
-            self.trouble = f"{task.item_id}: {task.reason}; trying again"
-            await self._clock.sleep(_ASK_AGAIN_S)
+        found = await self._contest(run, row)
+        if found.finding is Finding.UNKNOWN:
+            run.is_signalled = row.stopping is not None  # by the engine before
+            self._executor.adopt_undecided(run, partial(self._find_out, run, row, found))
+            return
         if found.finding is Finding.ALIVE:
             self._executor.adopt(run, running_for_s=found.running_for_s)
             if row.stopping is not None:
@@ -159,6 +167,17 @@ class Recovery:
         await self._executor.settle(run, end)
         if task.status is WorkStatus.COMPLETED:
             self._scheduler.complete(task)  # `reconcile` frees what has nothing more to wait for
+
+    async def _find_out(self, run: Run, row: RunRow, found: Contest) -> Contest:
+        """Contest a start again and again until it can be told what became of it."""
+        task = run.task
+        while found.finding is Finding.UNKNOWN:
+            task.reason = self._doubts[task] = f"cannot tell whether it ran: {found.reason}"
+            await self._clock.sleep(_ASK_AGAIN_S)
+            found = await self._contest(run, row)
+        task.reason = None
+        del self._doubts[task]
+        return found
 
     async def _contest(self, run: Run, row: RunRow) -> Contest:
         if row.token is None:

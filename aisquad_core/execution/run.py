@@ -31,6 +31,7 @@ class Run:
         "inbox",
         "is_calling",
         "is_signalled",
+        "is_undecided",
         "noted",
         "operation",
         "request",
@@ -51,6 +52,8 @@ class Run:
         self.body: asyncio.Task[None] | None = None
         self.is_calling = False
         self.is_signalled = False
+        self.is_undecided = False
+        """Whether an earlier engine started it, and it cannot be told yet whether it runs."""
         self.noted = asyncio.Event()
         """Set while the newest request is durable, or no longer needed: the run has ended."""
         self.settled = asyncio.Event()

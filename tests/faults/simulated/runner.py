@@ -85,6 +85,8 @@ class SimulatedRunner:
         self._watches: dict[str, _Watch] = {}
         self._prepared: dict[str, Start] = {}
         """Folders whose start has not been forked yet."""
+        self._undecided: set[Start] = set()
+        """What earlier engines left, and this one has not been told what became of it."""
         self._exits: asyncio.Queue[Exit | None] = asyncio.Queue()
         self._is_closed = False
 
@@ -246,7 +248,9 @@ class SimulatedRunner:
         if start.epoch != self._world.epoch:
             return _lost_contest(ref, "the machine was restarted while it ran")
         if self._chance.random() < self._troubles.contest:
+            self._undecided.add(start)
             return Contest(finding=Finding.UNKNOWN, reason="no space")
+        self._undecided.discard(start)
         if start.claim is Claim.NONE:
             start.claim = Claim.ENGINE
             self._world.note(f"{ref} is claimed by the engine")
@@ -304,7 +308,7 @@ class SimulatedRunner:
 
     def _holders(self) -> list[Start]:
         """Return the starts that certainly hold a slot."""
-        return [watch.start for watch in self._watches.values()]
+        return [*(watch.start for watch in self._watches.values()), *self._undecided]
 
     def _spawn(self, work: object) -> None:
         self._tasks = [task for task in self._tasks if not task.done()]

@@ -18,7 +18,6 @@ from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
 from aisquad_core.errors import EngineRunningError, RunnerError
 from aisquad_core.execution.process import LocalRunner
-from aisquad_core.execution.runner import Contest, Finding, StartRequest
 from aisquad_core.model import ConvoyStatus, ItemKey, Operation, StopReason, WorkStatus
 from aisquad_core.settings import load_settings
 from aisquad_core.spec import SpecFormat, SpecSource
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisquad_core.api import ItemView
-    from aisquad_core.execution.runner import StartRef
+    from aisquad_core.execution.runner import Contest, StartRef, StartRequest
 
 ENOUGH_S = 15
 
@@ -555,11 +554,97 @@ async def test_a_cancel_goes_on_without_whoever_waited_for_it(tmp_path: Path) ->
         }
 
 
-class Undecided(LocalRunner):
-    """Cannot tell what became of any start."""
+@asynccontextmanager
+async def undecided(folder: Path) -> AsyncIterator[tuple[Engine, str, Callable[[], None]]]:
+    """Run an engine that cannot tell what became of `a`, and what lets it be told."""
+    async with running(folder) as engine:
+        convoy_id = await launch(
+            engine,
+            folder,
+            {"id": "a", "run": "echo >>ran; until [ -e go ]; do sleep 0.02; done"},
+            {"id": "next", "run": "true", "needs": ["a"]},
+        )
+
+        async def runs() -> bool:
+            return (folder / "ran").exists()
+
+        await until(engine, runs)
+        await engine.stop(StopMode.DETACH)
+    (claim,) = (folder / "state" / "runs" / convoy_id / "a").glob("*/claim")
+    claim.rename(kept := claim.with_name("kept"))
+    claim.mkdir()
+
+    def let_tell() -> None:
+        claim.rmdir()
+        kept.rename(claim)
+
+    async with running(folder, is_resuming=True) as engine:
+
+        async def is_told() -> bool:
+            return (await engine.snapshot()).engine.trouble is not None
+
+        await until(engine, is_told)
+        yield engine, convoy_id, let_tell
+
+
+async def test_what_cannot_be_told_of_one_item_holds_up_no_other(tmp_path: Path) -> None:
+    async with undecided(tmp_path) as (engine, convoy_id, let_tell):
+        other = await launch(engine, tmp_path, {"id": "b", "run": "true"})
+        (view,) = await engine.wait([other])
+        assert view.status is ConvoyStatus.COMPLETED
+        seen = (await engine.snapshot()).engine
+        said = "cannot tell whether it ran: "
+        assert (seen.trouble or "").startswith(f"a: {said}")
+        assert (seen.phase, seen.running) == ("running", 1)
+        before = await items(engine, convoy_id)
+        assert (before["a"].reason or "").startswith(said)
+        assert (before["a"].status, before["next"].status) == (
+            WorkStatus.IN_PROGRESS,
+            WorkStatus.BLOCKED,
+        )
+        let_tell()
+        (tmp_path / "go").touch()
+        (view,) = await engine.wait([convoy_id])
+        assert view.status is ConvoyStatus.COMPLETED
+        assert (await engine.snapshot()).engine.trouble is None
+    assert (tmp_path / "ran").read_text() == "\n"
+
+
+async def test_a_cancel_of_what_cannot_be_told_is_carried_out_when_it_can(tmp_path: Path) -> None:
+    async with undecided(tmp_path) as (engine, convoy_id, let_tell):
+        outcome = await engine.cancel([ItemKey(convoy_id, "a")], is_waiting=False)
+        assert outcome.changed == (ItemKey(convoy_id, "a"),)
+        async with Reader.open(tmp_path / "state" / "workstate.db") as reader:
+            item = await reader.item(ItemKey(convoy_id, "a"))
+        assert item.status is WorkStatus.IN_PROGRESS
+        assert item.stopping is StopReason.CANCEL
+        let_tell()
+        await engine.wait([convoy_id])
+        after = await items(engine, convoy_id)
+        assert after["a"].status is WorkStatus.CANCELLED
+        assert after["next"].status is WorkStatus.SKIPPED
+
+
+@pytest.mark.parametrize("mode", [StopMode.INTERRUPT, StopMode.DRAIN])
+async def test_what_cannot_be_told_is_left_to_the_next_engine(
+    tmp_path: Path, mode: StopMode
+) -> None:
+    async with undecided(tmp_path) as (engine, convoy_id, let_tell):
+        await engine.stop(mode)
+        let_tell()
+    (tmp_path / "go").touch()
+    async with running(tmp_path, is_resuming=True) as engine:
+        (view,) = await engine.wait([convoy_id])
+        assert view.status is ConvoyStatus.COMPLETED
+    assert (tmp_path / "ran").read_text() == "\n"
+
+
+class Silent(LocalRunner):
+    """Is never done with a contest."""
 
     async def contest(self, ref: StartRef, *, boot_id: str | None) -> Contest:
-        return Contest(finding=Finding.UNKNOWN, reason="the disk does not answer")
+        await asyncio.Event().wait()
+        raise AssertionError
 
 
 class LateRefusal(LocalRunner):
@@ -615,7 +700,7 @@ async def test_a_wait_counts_the_time_in_which_earlier_work_is_read(tmp_path: Pa
         await until(engine, runs)
         await engine.stop(StopMode.DETACH)
     settings = load_settings(cwd=tmp_path, environ={}, flags={}, state_dir=tmp_path / "state")
-    runner = Undecided(settings.state_dir / "runs", clock=SystemClock())
+    runner = Silent(settings.state_dir / "runs", clock=SystemClock())
     async with asyncio.timeout(ENOUGH_S), Engine(settings, runner=runner) as engine:
         with pytest.raises(TimeoutError, match=rf"not even loaded after 0\.05 s: {convoy_id}"):
             await engine.wait([convoy_id], timeout_s=0.05)
