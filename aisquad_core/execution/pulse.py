@@ -118,8 +118,9 @@ class Pulse:
         await self._probe_storage()
         refs = [run.ref for run in self._executor.runs.values() if run.is_process]
         self._log_trouble = await self._log_cap.check(refs)
-        for convoy in self._steering.expired():
-            self._background.begin(self._steering.expire(convoy))
+        if self._stage.has_loaded.is_set():  # before that, what is left undecided would be missed
+            for convoy in self._steering.expired():
+                self._background.begin(self._steering.expire(convoy))
         self.show_engine()
 
     async def look_for_halt(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aisquad_core.api import ItemChanged, ItemFilter, Resized, StopMode
+from aisquad_core.api import ItemChanged, ItemFilter, Resized, Sampled, StopMode
 from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
 from aisquad_core.errors import EngineRunningError, RunnerError
@@ -639,12 +639,46 @@ async def test_what_cannot_be_told_is_left_to_the_next_engine(
     assert (tmp_path / "ran").read_text() == "\n"
 
 
-class Silent(LocalRunner):
-    """Is never done with a contest."""
+class LateContest(LocalRunner):
+    """Contests nothing before it is told to."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        super().__init__(runs_dir, clock=SystemClock())
+        self.due = asyncio.Event()
 
     async def contest(self, ref: StartRef, *, boot_id: str | None) -> Contest:
-        await asyncio.Event().wait()
-        raise AssertionError
+        await self.due.wait()
+        return await super().contest(ref, boot_id=boot_id)
+
+
+async def test_a_convoy_whose_time_is_over_while_it_is_read_again_ends(tmp_path: Path) -> None:
+    async with running(tmp_path, tick_seconds=60) as engine:
+        convoy_id = await launch(engine, tmp_path, {"id": "a", "run": "sleep 60"}, timeout=0.05)
+
+        async def runs() -> bool:
+            return (await items(engine, convoy_id))["a"].status is WorkStatus.IN_PROGRESS
+
+        await until(engine, runs)
+        await engine.stop(StopMode.DETACH)
+    settings = load_settings(
+        cwd=tmp_path,
+        environ={},
+        flags={"grace_seconds": 0.2, "tick_seconds": 0.1},
+        state_dir=tmp_path / "state",
+    )
+    runner = LateContest(settings.state_dir / "runs")
+    async with asyncio.timeout(ENOUGH_S), Engine(settings, runner=runner) as engine:
+        ticks = 0
+        async with engine.subscribe() as changes:
+            async for change in changes:
+                ticks += isinstance(change, Sampled)
+                if ticks == 3:
+                    break
+        runner.due.set()
+        (view,) = await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert view.status is ConvoyStatus.FAILED
+    assert (ended["a"].error or ended["a"].reason) == "the convoy's time of 0.05 s is over"
 
 
 class LateRefusal(LocalRunner):
@@ -700,7 +734,7 @@ async def test_a_wait_counts_the_time_in_which_earlier_work_is_read(tmp_path: Pa
         await until(engine, runs)
         await engine.stop(StopMode.DETACH)
     settings = load_settings(cwd=tmp_path, environ={}, flags={}, state_dir=tmp_path / "state")
-    runner = Silent(settings.state_dir / "runs", clock=SystemClock())
+    runner = LateContest(settings.state_dir / "runs")
     async with asyncio.timeout(ENOUGH_S), Engine(settings, runner=runner) as engine:
         with pytest.raises(TimeoutError, match=rf"not even loaded after 0\.05 s: {convoy_id}"):
             await engine.wait([convoy_id], timeout_s=0.05)
