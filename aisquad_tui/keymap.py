@@ -126,7 +126,7 @@ KEYS: tuple[Key, ...] = (
         action="hold",
         word="hold",
         help="hold the screen still, or let it go on",
-        places=(Place.EVERYWHERE,),
+        places=(Place.DASHBOARD, Place.HISTORY),
     ),
     Key(
         keys="y",

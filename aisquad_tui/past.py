@@ -53,6 +53,7 @@ class PastReader:
         self._on_news = on_news
         self._question: Question | None = None
         self._answered: Question | None = None
+        self._is_held = False
         self._in_view = asyncio.Event()
         self._asked = asyncio.Event()
         self.past: Past | None = None
@@ -81,6 +82,11 @@ class PastReader:
         """Read soon, though nothing else is wanted: the engine is there again."""
         self._asked.set()
 
+    def hold(self, is_held: bool) -> None:
+        """Read nothing while held but what is asked anew; when let go, go on reading at once."""
+        self._is_held = is_held
+        self._asked.set()
+
     def show(self, is_in_view: bool) -> None:
         """Read only while somebody sees it."""
         if is_in_view:
@@ -94,7 +100,7 @@ class PastReader:
             await self._in_view.wait()
             question = self._question
             self._asked.clear()
-            if question is None:
+            if question is None or (self._is_held and self.is_current):
                 await self._asked.wait()
                 continue
             await self._read(question)

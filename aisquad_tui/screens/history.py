@@ -44,7 +44,7 @@ class HistoryScreen(HistoryPanesScreen):
     def __init__(self, surroundings: Surroundings, look: Look, convoy_id: str | None) -> None:
         super().__init__(surroundings, look)
         self._convoy_id = convoy_id
-        self._is_of_convoy = False
+        self._is_of_convoy = self._is_held = False
         self._period = _FIRST_PERIOD
         self._reader = PastReader(surroundings.engine, surroundings.clock, self._take)
 
@@ -114,6 +114,7 @@ class HistoryScreen(HistoryPanesScreen):
                 convoy_name=self._convoy_name() if self._is_of_convoy else None,
                 history=None if past is None else past.history,
                 page=self.page,
+                is_held=self._is_held,
                 lost_at=self.picture.lost_at,
                 error=self.error,
             )
@@ -176,6 +177,12 @@ class HistoryScreen(HistoryPanesScreen):
         self.is_zoomed = not self.is_zoomed
         self.lay_out()
         self._ask()
+
+    def action_hold(self) -> None:
+        """Hold what is on display still, or let it go on."""
+        self._is_held = not self._is_held
+        self._reader.hold(self._is_held)
+        self._tell()
 
     def action_back(self) -> None:
         """Show all panes again, or go back."""

@@ -49,6 +49,8 @@ class Heading:
     """What is on display; None: nothing yet, or something else than was chosen."""
     page: tuple[int, int] | None = None
     """Which page is shown, of how many; None: all is on one."""
+    is_held: bool = False
+    """Whether the operator holds the screen still."""
     lost_at: datetime | None = None
     """Since when the engine cannot be reached."""
     error: str = ""
@@ -62,6 +64,8 @@ def header(heading: Heading, cells: int, glyphs: Glyphs) -> Line:
     if heading.error:
         said = cut(one_line(heading.error), max(20, cells // 2), glyphs.ellipsis)
         right.append(Piece(line((f"{glyphs.item[WorkStatus.FAILED]} {said}", Role.BAD)), 95))
+    if heading.is_held:
+        right.append(Piece(line(("held", Role.WARN)), 86))
     if heading.lost_at is not None:
         since = f"{glyphs.waiting} engine away since {heading.lost_at.astimezone():%H:%M:%S}"
         right.append(Piece(line((since, Role.WARN)), 90))

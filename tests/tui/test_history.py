@@ -232,6 +232,18 @@ async def test_it_reads_on_by_itself_but_not_beneath_a_dialog(asked: _Asked) -> 
         await until(pilot, lambda: len(asked.all) == 3, "the reading goes on")
 
 
+async def test_holding_keeps_what_is_on_display_until_it_is_let_go(asked: _Asked) -> None:
+    async with opened() as (app, pilot, played):
+        await pilot.press("Z")
+        await see(pilot, "held")
+        await played.clock.advance(_GAP_S + 10)
+        await settle(pilot)
+        assert len(asked.all) == 1
+        await pilot.press("Z")
+        await until(pilot, lambda: len(asked.all) == 2, "it is read again")
+        assert "held" not in text_of(app)
+
+
 async def test_an_answer_sends_only_what_it_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,8 +17,10 @@ from aisquad_core.testing import FakeClock, FakeEngine
 from aisquad_tui.app import SquadApp
 from aisquad_tui.audience import Audience
 from aisquad_tui.driver import KeyDone, TerminalGone
+from aisquad_tui.keymap import Place, at
 from aisquad_tui.messages import CopyText, Notify, OpenItem
 from aisquad_tui.screens.dashboard import DashboardScreen
+from aisquad_tui.screens.history import HistoryScreen
 from aisquad_tui.screens.live import LiveScreen
 from aisquad_tui.screens.operation import OperationScreen
 from aisquad_tui.store import Frame, Part, Picture
@@ -52,6 +54,12 @@ def frame(picture: Picture, parts: Part = Part.LOAD) -> Frame:
 async def surroundings() -> AsyncIterator[Surroundings]:
     async with FakeEngine(clock=FakeClock(scenes.START)) as engine:
         yield playing.surroundings_of(engine, FakeClock(scenes.START))
+
+
+@pytest.mark.parametrize("screen", [DashboardScreen, HistoryScreen, OperationScreen])
+def test_a_key_of_every_place_works_on_every_screen(screen: type[LiveScreen]) -> None:
+    actions = {f"action_{key.action}" for key in at(Place.EVERYWHERE)}
+    assert actions - {*dir(screen), *dir(SquadApp)} == set()
 
 
 async def test_frames_go_to_the_live_screen_on_top_beneath_a_dialog_too(

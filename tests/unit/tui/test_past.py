@@ -108,6 +108,25 @@ async def test_it_reads_again_as_often_as_there_is_something_new(
         assert len(stage.engine.asked) == 2
 
 
+async def test_while_held_it_reads_only_what_is_asked_anew() -> None:
+    async with reading() as stage:
+        stage.reader.ask(of())
+        await stage.told()
+        stage.reader.hold(True)
+        await stage.clock.advance(600)
+        stage.reader.ask(of(points=90))
+        stage.reader.ask_again()
+        await stage.clock.advance(600)
+        assert stage.engine.asked == [(3600, 60, None)]
+        stage.reader.ask(of(900))
+        await stage.told()
+        await stage.clock.advance(600)
+        assert stage.engine.asked[1:] == [(900, 60, None)]
+        stage.reader.hold(False)
+        await stage.told()
+        assert stage.engine.asked[2:] == [(900, 60, None)]
+
+
 async def test_what_is_recorded_first_is_awaited() -> None:
     async with reading() as stage:
         assert stage.engine.past is not None
