@@ -8,6 +8,7 @@ leaves to the next engine) what runs, in order, and commits everything.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from aisquad_core.api import History, ItemSort, Snapshot, StopMode
 from aisquad_core.assembly import Parts
 from aisquad_core.clock import SystemClock
-from aisquad_core.errors import InputError
+from aisquad_core.errors import InputError, StorageError
 from aisquad_core.execution.background import Background
 from aisquad_core.execution.queries import preview
 from aisquad_core.execution.stage import stopping_error
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from aisquad_core.settings import Settings
     from aisquad_core.spec import ConvoySource
     from aisquad_core.state.workstate import WorkState
+
+logger = logging.getLogger(__name__)
 
 
 class Engine:
@@ -132,7 +135,7 @@ class Engine:
             await stack.enter_async_context(self._state)
             await stack.enter_async_context(self._runner)
             await stack.enter_async_context(self._executor)
-            await self._state.delete_orphans()
+            await self._delete_orphans()
             # Before anything can be launched, so that nothing of this engine is taken over, too.
             unfinished = await self._takeover.find()
             if self._origin.is_foreign:
@@ -145,6 +148,13 @@ class Engine:
         self._background.begin(self._pulse.run())
         self._background.begin(self._work(unfinished))
         return self
+
+    async def _delete_orphans(self) -> None:
+        """Remove what crashes left of launches; nobody sees it, so the next engine will do, too."""
+        try:
+            await self._state.delete_orphans()
+        except StorageError as error:
+            logger.warning("what is left of an earlier launch cannot be removed: %s", error)
 
     async def __aexit__(
         self,

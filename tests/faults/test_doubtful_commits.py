@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -255,6 +256,40 @@ async def test_an_engine_whose_next_start_waits_for_room_on_the_disk_can_be_stop
         async with engine() as third:
             (left,) = (await third.items(ItemFilter())).items
     assert left.status is WorkStatus.PENDING
+
+
+async def test_what_is_left_of_a_launch_keeps_no_engine_from_a_full_disk(tmp_path: Path) -> None:
+    disk = Bench(tmp_path).disk
+    disk.faults = faults = FullWhile()
+    settings = Settings(workstate_db=disk.database, enable_metrics=False, tick_s=0.1)
+
+    def engine() -> Engine:
+        state = WorkState(disk.database, clock=SystemClock(), connect=disk.connect)
+        return Engine(settings, sampler=FakeSampler(), state=state)
+
+    def left() -> int:
+        with closing(sqlite3.connect(disk.database)) as database:
+            [(count,)] = database.execute("SELECT count(*) FROM work_items").fetchall()
+        return int(count)
+
+    async with asyncio.timeout(15):
+        async with engine() as first:
+            await first.launch_operations(
+                "work", [Operation(id="a", argv=("true",))], {}, env={}, cwd="/"
+            )
+            await first.stop()
+        with closing(sqlite3.connect(disk.database)) as database:
+            database.execute("UPDATE launches SET is_complete = 0")
+            database.execute("DELETE FROM convoys")
+            database.commit()
+        faults.is_full = True
+        async with engine() as second:
+            assert (await second.items(ItemFilter())).items == ()
+            faults.is_full = False
+        assert left() == 1
+        async with engine():
+            pass
+        assert left() == 0
 
 
 async def test_a_pause_comes_too_late_while_the_end_of_its_convoy_waits_for_storage(
