@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -22,6 +22,27 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait that many monotonic seconds; zero or less gives way once."""
         ...
+
+
+class SteadyWall:
+    """The wall clock by which things grow old: whoever sets it forward makes nothing old at once.
+
+    It goes on by monotonic seconds from what the wall clock was when this was made, and is never
+    ahead of it.
+
+    Args:
+        clock: Time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._begun_at = clock.now()
+        self._begun_s = clock.monotonic()
+
+    def now(self) -> datetime:
+        """Return the time, aware, in UTC."""
+        passed = timedelta(seconds=self._clock.monotonic() - self._begun_s)
+        return min(self._clock.now(), self._begun_at + passed)
 
 
 class SystemClock:

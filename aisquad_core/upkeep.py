@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from aisquad_core.clock import SystemClock
+from aisquad_core.clock import SteadyWall, SystemClock
 from aisquad_core.errors import PoolError, StateError
 from aisquad_core.execution.evidence import is_any_locked
 from aisquad_core.execution.launcher import folder_name
@@ -141,6 +141,7 @@ class Upkeep:
         self._keep_bytes = settings.keep_runs_bytes
         self._reader = reader
         self._clock = clock
+        self._wall = SteadyWall(clock)
         self._is_busy = is_busy
         self._convoy_ends = convoy_ends
         self._measured: dict[tuple[str, datetime], int] = {}
@@ -152,7 +153,7 @@ class Upkeep:
         runs = await self._measure()
         return plan(
             runs,
-            now=self._clock.now(),
+            now=self._wall.now(),
             keep_days=self._keep_days,
             keep_bytes=self._keep_bytes,
         )

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisquad_core.api import ItemFilter, Sampled, StopMode
-from aisquad_core.clock import SystemClock
+from aisquad_core.clock import SteadyWall, SystemClock
 from aisquad_core.engine import Engine
 from aisquad_core.model import ConvoyStatus, WorkStatus
-from aisquad_core.settings import load_settings
+from aisquad_core.settings import Settings, load_settings
 from aisquad_core.spec import SpecFormat, SpecSource
+from aisquad_core.state.reader import Reader
 from aisquad_core.testing import FakeSampler
-from aisquad_core.upkeep import EndedRun, plan
+from aisquad_core.upkeep import EndedRun, Upkeep, plan
 from aisquad_tui.formatting import age, between, duration, elapsed, uptime
 
 if TYPE_CHECKING:
@@ -142,6 +143,32 @@ async def test_a_convoy_that_ran_out_of_time_while_no_engine_ran_is_over(tmp_pat
     async with running(tmp_path, SetClock(DAY)) as engine:
         (view,) = await engine.wait([convoy_id])
     assert view.status is ConvoyStatus.FAILED
+
+
+async def test_a_clock_set_forward_makes_no_logs_old(tmp_path: Path) -> None:
+    clock = SetClock()
+    settings = Settings(workstate_db=tmp_path / "state" / "workstate.db", keep_runs_days=1)
+    async with running(tmp_path, clock) as engine, Reader.open(settings.workstate_db) as reader:
+        await engine.wait([await launch(engine, tmp_path, {"id": "new", "run": "true"})])
+        upkeep = Upkeep(
+            settings,
+            reader=reader,
+            clock=clock,
+            is_busy=lambda _: False,
+            convoy_ends=asyncio.Lock(),
+        )
+        clock.offset = 365 * DAY
+        planned = await upkeep.plan()
+    assert (planned.runs, planned.kept) == ((), 1)
+
+
+def test_a_clock_set_back_makes_things_younger_and_set_right_again_as_old_as_they_are() -> None:
+    clock = SetClock()
+    wall = SteadyWall(clock)
+    for offset, expected in ((DAY, timedelta()), (-DAY, -DAY), (timedelta(), timedelta())):
+        clock.offset = offset
+        off_by = wall.now() - SystemClock().now() - expected
+        assert abs(off_by) < timedelta(minutes=1)
 
 
 def test_what_ended_in_the_future_is_new_and_goes_only_by_size() -> None:

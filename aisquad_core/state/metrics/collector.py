@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from aisquad_core.clock import SteadyWall
 from aisquad_core.errors import InputError, StateError, StorageError
 from aisquad_core.model import ConvoyStatus
 from aisquad_core.sanitise import one_line
@@ -81,6 +82,7 @@ class MetricsCollector(MetricsReader):
         self.trouble: str | None = None
         """Why nothing is saved just now, in one line; None when well."""
         self._retention = timedelta(days=retention_days)
+        self._wall = SteadyWall(clock)
         self._pending = Pending(max_unsaved)
         self._connection: ThreadConnection | None = None
         self._identity: tuple[int, int] | None = None
@@ -351,7 +353,7 @@ class MetricsCollector(MetricsReader):
     async def _prune(self, connection: ThreadConnection, *, limit: int) -> None:
         if self._clock.monotonic() < self._prune_at_s:
             return
-        now = self._clock.now()
+        now = self._wall.now()
         has_more = await connection.run(
             partial(
                 saving.prune,

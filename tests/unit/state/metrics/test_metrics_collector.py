@@ -25,12 +25,13 @@ from aisquad_core.state.metrics import (
 )
 from aisquad_core.state.metrics.collector import SAVE_EVERY_S, SPREAD_S
 from aisquad_core.state.metrics.pending import BATCH_ROWS
+from aisquad_core.testing import FakeClock
 from tests.unit.state.metrics.conftest import NOW
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
-    from aisquad_core.testing import FakeClock
     from tests.unit.state.metrics.conftest import MakeEnd
 
 SAMPLE = ResourceMetrics(
@@ -458,6 +459,34 @@ async def test_what_is_older_than_the_retention_goes_in_small_slices(
         "sample_sums": 0,
         "resizes": 0,
     }
+
+
+class SetClock(FakeClock):
+    """A clock whose wall somebody sets."""
+
+    offset = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.offset
+
+
+async def test_a_wall_clock_set_forward_removes_nothing(path: Path, make_end: MakeEnd) -> None:
+    clock = SetClock(NOW)
+    async with MetricsCollector(path, clock=clock, retention_days=7) as collector:
+        collector.record_operation("shell", make_end(1.0))
+        collector.record_resource_snapshot(SAMPLE)
+        await collector.flush()
+        before = await asyncio.to_thread(_count_rows, path)
+        clock.offset = timedelta(days=365)
+        await clock.advance(7_200)
+        await collector.flush()
+        assert await asyncio.to_thread(_count_rows, path) == before
+        clock.offset = timedelta()
+        await clock.advance(9 * 86_400)
+        async with asyncio.timeout(10):
+            while (await asyncio.to_thread(_count_rows, path))["operations"]:
+                await clock.advance(3_600)
+                await collector.flush()
 
 
 def _count_rows(path: Path) -> dict[str, int]:
