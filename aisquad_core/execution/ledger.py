@@ -136,10 +136,23 @@ class Ledger:
 
         A task that went another way meanwhile is left alone.
         """
+        if not tasks:
+            return
         for task in tasks:
             task.ticket = 0
-        for start in range(0, len(tasks), _MOVED_AT_ONCE):
-            await self._move(tasks[start : start + _MOVED_AT_ONCE], status, reason)
+        moves = tasks[0].convoy.moves
+        moves.add(done := asyncio.get_running_loop().create_future())
+        try:
+            for start in range(0, len(tasks), _MOVED_AT_ONCE):
+                await self._move(tasks[start : start + _MOVED_AT_ONCE], status, reason)
+        finally:
+            moves.remove(done)
+            done.set_result(None)
+
+    async def until_moved(self, convoy: ConvoyState) -> None:
+        """Return when no tasks of a convoy are being moved."""
+        while convoy.moves:
+            await asyncio.wait(convoy.moves)
 
     async def _move(self, tasks: Sequence[Task], status: WorkStatus, reason: str | None) -> None:
         convoy = tasks[0].convoy

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey, WorkStatus
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
     from aisquad_core.model import ConvoyRecord, RunUpdate
@@ -131,6 +132,8 @@ class ConvoyState:
     """A heap by agent."""
     ends: deque[tuple[int, int]] = field(default_factory=deque)
     """(second, operations ended in it) over the rate's window."""
+    moves: set[Future[None]] = field(default_factory=set)
+    """Each done when tasks of it that are being moved have been."""
 
     @property
     def is_paused(self) -> bool:

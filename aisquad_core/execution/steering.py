@@ -169,20 +169,11 @@ class Steering:
             items: As they are stored, all in a final status.
         """
         convoy.is_closing = False
-        convoy.hold = None
         retried = [convoy.tasks[item.id] for item in items]
-        # First of all: what is put back in a convoy that has ended, no later engine would look for.
-        has_started = convoy.record.started_at is not None
-        await self._ledger.update_convoy(
-            convoy,
-            replace(
-                convoy.record,
-                status=ConvoyStatus.RUNNING if has_started else ConvoyStatus.PENDING,
-                finished_at=None,
-                stopping=None,
-                reason=None,
-            ),
-        )
+        has_ended = not convoy.unfinished
+        if has_ended:  # what is put back in it, no later engine would look for
+            await self._let_run(convoy)
+        await self._ledger.until_moved(convoy)  # what comes to be queued is to be blocked, too
         await self._ledger.move(self._reopen(retried), WorkStatus.BLOCKED)
         async with asyncio.TaskGroup() as commits:
             for item, task in zip(items, retried, strict=True):
@@ -195,6 +186,17 @@ class Steering:
         waiting = [task for task in retried if task.status is WorkStatus.BLOCKED]
         for_nothing = [task for task in waiting if not task.open_needs]
         await self._ledger.move(for_nothing, WorkStatus.PENDING)
+        convoy.hold = None
+        if not has_ended:  # a pause ends last, so that nothing starts that has to wait
+            await self._let_run(convoy)
+        self._ledger.startable.set()
+
+    async def _let_run(self, convoy: ConvoyState) -> None:
+        """Commit that a convoy is neither paused nor being stopped, and has not ended."""
+        has_started = convoy.record.started_at is not None
+        status = ConvoyStatus.RUNNING if has_started else ConvoyStatus.PENDING
+        record = replace(convoy.record, status=status, finished_at=None, stopping=None, reason=None)
+        await self._ledger.update_convoy(convoy, record)
 
     async def _put_back(self, item: WorkItem, task: Task) -> None:
         wanted = WorkStatus.BLOCKED if task.open_needs else WorkStatus.PENDING

@@ -12,13 +12,21 @@ import pytest
 from aisquad_core.api import ItemFilter
 from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
-from aisquad_core.model import ConvoyRecord, ItemKey, Operation, RunUpdate, WorkStatus
+from aisquad_core.model import (
+    ConvoyRecord,
+    ConvoyStatus,
+    ItemKey,
+    Operation,
+    RunUpdate,
+    WorkStatus,
+)
 from aisquad_core.settings import load_settings
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeSampler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from aisquad_core.api import ItemView
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 ENOUGH_S = 45
 pytestmark = pytest.mark.timeout(60)
 ENV = {"PATH": os.defpath}
+WAIT_FOR_GO = "until [ -e go-$AISQUAD_ATTEMPT ]; do sleep 0.02; done"
 
 
 class Diary(WorkState):
@@ -34,6 +43,16 @@ class Diary(WorkState):
     def __init__(self, path: Path) -> None:
         super().__init__(path, clock=SystemClock())
         self.committed: list[str] = []
+        self.held_up: tuple[str, ConvoyStatus | WorkStatus] | None = None
+        """The convoy whose change, or move of items, to this status waits until `go`."""
+        self.is_there = asyncio.Event()
+        """Set when it waits."""
+        self.go = asyncio.Event()
+
+    async def _pass(self, convoy_id: str, status: ConvoyStatus | WorkStatus) -> None:
+        if self.held_up == (convoy_id, status):
+            self.is_there.set()
+            await self.go.wait()
 
     def run_update(self, update: RunUpdate) -> asyncio.Future[int]:
         future = super().run_update(update)
@@ -43,8 +62,25 @@ class Diary(WorkState):
         return future
 
     async def update_convoy(self, record: ConvoyRecord) -> None:
+        await self._pass(record.id, record.status)
         await super().update_convoy(record)
         self.committed.append(f"convoy {record.status}")
+
+    async def transition(
+        self,
+        convoy_id: str,
+        versions: Sequence[tuple[str, int]],
+        *,
+        status: WorkStatus,
+        reason: str | None,
+        finished_at: datetime | None = None,
+    ) -> list[str]:
+        await self._pass(convoy_id, status)
+        stale = await super().transition(
+            convoy_id, versions, status=status, reason=reason, finished_at=finished_at
+        )
+        self.committed += [f"{item_id} {status}" for item_id, _ in versions]
+        return stale
 
 
 @asynccontextmanager
@@ -116,14 +152,65 @@ async def test_what_is_retried_together_runs_in_the_order_of_its_needs(tmp_path:
 
 
 async def test_what_was_queued_waits_for_a_need_that_is_retried(tmp_path: Path) -> None:
-    first = "until [ -e go-$AISQUAD_ATTEMPT ]; do sleep 0.02; done"
     async with running(tmp_path) as (engine, _):
-        convoy_id = await launch(engine, tmp_path, a=first, b="true")
+        convoy_id = await launch(engine, tmp_path, a=WAIT_FOR_GO, b="true")
         await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.IN_PROGRESS)
         await engine.pause(convoy_id)
         (tmp_path / "go-1").touch()
         await until(engine, convoy_id, lambda all_: all_["b"].status is WorkStatus.PENDING)
         await engine.retry([ItemKey(convoy_id, "a")], env=ENV)
+        waiting = (await items(engine, convoy_id))["b"]
+        (tmp_path / "go-2").touch()
+        await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert (waiting.status, waiting.reason) == (WorkStatus.BLOCKED, "needs a")
+    assert is_in_order(ended)
+
+
+async def dispatch_another(engine: Engine, folder: Path) -> None:
+    """Let something start, beside which all that may start does."""
+    convoy_id = await launch(engine, folder, c="true")
+    await until(engine, convoy_id, lambda all_: all_["c"].status is WorkStatus.COMPLETED)
+
+
+async def test_no_pause_ends_before_what_was_queued_waits_for_a_retried_need(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as (engine, diary), asyncio.TaskGroup() as tasks:
+        convoy_id = await launch(engine, tmp_path, a=WAIT_FOR_GO, b="true")
+        await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.IN_PROGRESS)
+        await engine.pause(convoy_id)
+        (tmp_path / "go-1").touch()
+        await until(engine, convoy_id, lambda all_: all_["b"].status is WorkStatus.PENDING)
+        diary.held_up = (convoy_id, ConvoyStatus.RUNNING)
+        diary.committed.clear()
+        retrying = tasks.create_task(engine.retry([ItemKey(convoy_id, "a")], env=ENV))
+        await diary.is_there.wait()
+        await dispatch_another(engine, tmp_path)
+        waiting, committed = (await items(engine, convoy_id))["b"], [*diary.committed]
+        diary.go.set()
+        await retrying
+        (tmp_path / "go-2").touch()
+        await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert committed.index("b blocked") < committed.index("a pending")
+    assert (waiting.status, waiting.reason) == (WorkStatus.BLOCKED, "needs a")
+    assert is_in_order(ended)
+
+
+async def test_what_is_just_being_queued_waits_for_a_need_that_is_retried(tmp_path: Path) -> None:
+    async with running(tmp_path) as (engine, diary), asyncio.TaskGroup() as tasks:
+        convoy_id = await launch(engine, tmp_path, a=WAIT_FOR_GO, b="true")
+        await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.IN_PROGRESS)
+        await engine.pause(convoy_id)
+        diary.held_up = (convoy_id, WorkStatus.PENDING)
+        (tmp_path / "go-1").touch()
+        await diary.is_there.wait()
+        retrying = tasks.create_task(engine.retry([ItemKey(convoy_id, "a")], env=ENV))
+        await dispatch_another(engine, tmp_path)
+        diary.go.set()
+        await retrying
+        await dispatch_another(engine, tmp_path)
         waiting = (await items(engine, convoy_id))["b"]
         (tmp_path / "go-2").touch()
         await engine.wait([convoy_id])
