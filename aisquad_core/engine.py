@@ -365,6 +365,9 @@ class Engine:
         """Put ended items back; see `EngineAPI.retry`."""
         self._settings.require_trust()
         await self._stage.until_loaded()
+        return await self._background.carry_out(self._retry(targets, env))
+
+    async def _retry(self, targets: Sequence[ItemKey], env: Mapping[str, str] | None) -> Outcome:
         outcome = await self._commands.retry(targets, env=env)
         await asyncio.to_thread(self._origin.release, {key.convoy_id for key in outcome.changed})
         return outcome

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+from aisquad_core.errors import EngineStoppedError
+
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Coroutine
 
 T = TypeVar("T")
@@ -27,6 +29,26 @@ class Background:
         self._begun.add(task := self._tasks.create_task(work))
         task.add_done_callback(self._begun.discard)
         return task
+
+    async def carry_out(self, work: Coroutine[object, object, T]) -> T:
+        """Do work to its end even if the caller is cancelled; what it raises is the caller's.
+
+        Raises:
+            EngineStoppedError: The engine is left before the work is done.
+        """
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        async def carry() -> None:
+            try:
+                answer.set_result(await work)
+            except Exception as error:  # if the caller is gone, the loop reports it
+                answer.set_exception(error)
+
+        carrying = self.begin(carry())
+        await asyncio.wait([carrying])
+        if carrying.cancelled():
+            raise EngineStoppedError("the engine has stopped before this was done")
+        return answer.result()
 
     def cancel(self) -> None:
         """Begin to end what still goes on; the group waits for it."""

@@ -232,3 +232,18 @@ async def test_two_retries_at_once_put_an_item_back_once(tmp_path: Path) -> None
     assert sorted(outcome.changed for outcome in outcomes) == [(), (key,)]
     assert [key for outcome in outcomes for key in outcome.refused] == [str(key)]
     assert ended["a"].attempt == 2
+
+
+async def test_a_retry_goes_on_when_whoever_asked_for_it_goes_away(tmp_path: Path) -> None:
+    async with running(tmp_path) as (engine, diary), asyncio.TaskGroup() as tasks:
+        convoy_id = await launch(engine, tmp_path, a="exit 1", b="true")
+        await engine.wait([convoy_id])
+        diary.held_up = (convoy_id, ConvoyStatus.RUNNING)
+        retrying = tasks.create_task(engine.retry([ItemKey(convoy_id, "a")], env=ENV))
+        await diary.is_there.wait()
+        retrying.cancel()
+        await asyncio.wait([retrying])
+        diary.go.set()
+        await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert ended["a"].attempt == 2
