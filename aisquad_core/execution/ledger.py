@@ -106,9 +106,8 @@ class Ledger:
         convoy = task.convoy
         if convoy.record.started_at is None:
             convoy.begun_s = self._clock.monotonic()
-            started = replace(
-                convoy.record, started_at=update.started_at, status=ConvoyStatus.RUNNING
-            )
+            status = ConvoyStatus.PAUSED if convoy.is_paused else ConvoyStatus.RUNNING
+            started = replace(convoy.record, started_at=update.started_at, status=status)
             await self.update_convoy(convoy, started)
         return True
 

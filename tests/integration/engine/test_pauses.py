@@ -1,0 +1,69 @@
+"""A pause holds, whatever is on its way when it comes; real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisquad_core.clock import SystemClock
+from aisquad_core.engine import Engine
+from aisquad_core.model import ConvoyStatus, Operation
+from aisquad_core.settings import load_settings
+from aisquad_core.state.workstate import WorkState
+from aisquad_core.testing import FakeSampler
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aisquad_core.model import RunUpdate
+
+ENOUGH_S = 45
+pytestmark = pytest.mark.timeout(60)
+ENV = {"PATH": os.defpath}
+
+
+class LateNews(WorkState):
+    """Tells that the first change of a run is committed only when it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, clock=SystemClock())
+        self._has_begun = False
+        self.is_there = asyncio.Event()
+        """Set when it is committed."""
+        self.news: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def run_update(self, update: RunUpdate) -> asyncio.Future[int]:
+        committed = super().run_update(update)
+        if self._has_begun:
+            return committed
+        self._has_begun = True
+        committed.add_done_callback(lambda _: self.is_there.set())
+        return self.news
+
+
+async def test_a_pause_while_the_first_operation_starts_holds(tmp_path: Path) -> None:
+    settings = load_settings(
+        cwd=tmp_path,
+        environ={"HOME": str(tmp_path)},
+        flags={"grace_seconds": 0.2, "tick_seconds": 0.1},
+        state_dir=tmp_path / "state",
+    )
+    state = LateNews(settings.workstate_db)
+    async with (
+        asyncio.timeout(ENOUGH_S),
+        Engine(settings, sampler=FakeSampler(), state=state) as engine,
+    ):
+        first = Operation(id="first", argv=("/bin/sleep", "5"))
+        convoy_id = await engine.launch_operations("work", [first], {}, env=ENV, cwd=str(tmp_path))
+        await state.is_there.wait()
+        await engine.pause(convoy_id)
+        state.news.set_result(2)
+        async with engine.subscribe() as changes:
+            async for _ in changes:
+                record = await state.reader.convoy(convoy_id)
+                if record.started_at is not None:
+                    break
+        assert record.status is ConvoyStatus.PAUSED
