@@ -17,6 +17,7 @@ from aisquad_core.daemon import Server
 from aisquad_core.embedded import EmbeddedEngine
 from aisquad_core.engine import Engine
 from aisquad_core.errors import EngineStoppedError
+from aisquad_core.execution import ending
 from aisquad_core.model import ItemKey, WorkStatus
 from aisquad_core.settings import Settings
 from aisquad_core.spec import SpecFormat, SpecSource
@@ -262,6 +263,12 @@ WORLDS: dict[str, Callable[[Path], AbstractAsyncContextManager[World]]] = {
 
 _SLOW = {"embedded fake", "embedded real", "socket fake", "socket real", "attached fake"}
 """Worlds that differ from a quicker one only in the way that calls take."""
+
+
+@pytest.fixture(autouse=True)
+def trees_are_gone_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no operation flee: what hunts those that do has tests of its own."""
+    monkeypatch.setattr(ending, "QUIET_S", ending.SWEEP_INTERVAL_S)
 
 
 @pytest.fixture(
