@@ -144,9 +144,10 @@ class FakeWork:
         while not self._is_closed and len(self.running()) < self.parallelism:
             now_s = self._clock.monotonic()
             ready = [
-                (-item.view.priority, len(convoy.with_status(WorkStatus.IN_PROGRESS)), item)
+                (-item.view.priority, running, item)
                 for convoy in self.convoys.values()
                 if convoy.view.status is not ConvoyStatus.PAUSED and not convoy.is_closing
+                for running in [len(convoy.with_status(WorkStatus.IN_PROGRESS))]
                 for item in convoy.with_status(WorkStatus.PENDING)
                 if item.not_before_s <= now_s and not item.is_held
             ]
