@@ -364,7 +364,7 @@ async def test_stop_on_first_failure_starts_nothing_more(world: World) -> None:
 
 
 async def test_an_operation_that_takes_too_long_fails(world: World) -> None:
-    convoy = await world.launch(op("a", "sleep 60", timeout="1s"))
+    convoy = await world.launch(op("a", "sleep 60", timeout="0.2s"))
     await world.ended(convoy)
     view = await world.view(convoy, "a")
     assert view.status is FAILED
@@ -375,7 +375,9 @@ async def test_an_operation_that_takes_too_long_fails(world: World) -> None:
 
 
 async def test_a_failed_attempt_is_tried_again_and_kept(world: World) -> None:
-    convoy = await world.launch(op("a", "test $AISQUAD_ATTEMPT -ge 2", retries=3))
+    convoy = await world.launch(
+        op("a", "test $AISQUAD_ATTEMPT -ge 2", retries=3, retry_delay="0.1s")
+    )
     await world.ended(convoy)
     detail = await world.api.item(ItemKey(convoy, "a"))
     assert (detail.view.status, detail.view.attempt, detail.view.max_attempts) == (COMPLETED, 2, 4)
@@ -383,7 +385,9 @@ async def test_a_failed_attempt_is_tried_again_and_kept(world: World) -> None:
 
 
 async def test_an_item_fails_when_its_retries_are_used_up(world: World) -> None:
-    convoy = await world.launch(op("a", "exit 7", retries=1), op("b", needs=["a"]))
+    convoy = await world.launch(
+        op("a", "exit 7", retries=1, retry_delay="0.1s"), op("b", needs=["a"])
+    )
     await world.ended(convoy)
     detail = await world.api.item(ItemKey(convoy, "a"))
     assert (detail.view.status, detail.view.attempt, detail.view.exit_code) == (FAILED, 2, 7)
@@ -691,7 +695,7 @@ async def test_a_log_is_read_in_parts_from_either_end(world: World) -> None:
 
 async def test_each_attempt_has_its_own_log(world: World) -> None:
     convoy = await world.launch(
-        op("a", "echo $AISQUAD_ATTEMPT; test $AISQUAD_ATTEMPT -ge 2", retries=1)
+        op("a", "echo $AISQUAD_ATTEMPT; test $AISQUAD_ATTEMPT -ge 2", retries=1, retry_delay="0.1s")
     )
     await world.ended(convoy)
     key = ItemKey(convoy, "a")
