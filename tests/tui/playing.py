@@ -6,7 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
+from aisquad_tui import bridge
 from aisquad_tui.app import SquadApp
 from aisquad_tui.surroundings import Surroundings, Terminal
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from tests.tui.scenes import Scene
 
 _BOUND_S = 15.0
-_STEP_S = 0.04
+_FRAME_S = 0.02
+"""Time between two frames of the bridge here: nobody looks."""
+_STEP_S = 0.01
 _STILL = 3
 """Steps without a change: longer than a frame of the bridge."""
 
@@ -53,12 +57,13 @@ async def playing(
     is_embedded: bool = True,
 ) -> AsyncIterator[tuple[SquadApp, Pilot[None], Scene]]:
     """Run the app on a scene until the first frames are on the screen."""
-    async with scene() as played:
-        place = surroundings_of(played.engine, played.clock, terminal=terminal)
-        app = SquadApp(replace(place, is_embedded=is_embedded))
-        async with app.run_test(size=size) as pilot:
-            await settle(pilot)
-            yield app, pilot, played
+    with patch.object(bridge, "FRAME_S", _FRAME_S):
+        async with scene() as played:
+            place = surroundings_of(played.engine, played.clock, terminal=terminal)
+            app = SquadApp(replace(place, is_embedded=is_embedded))
+            async with app.run_test(size=size) as pilot:
+                await settle(pilot)
+                yield app, pilot, played
 
 
 async def settle(pilot: Pilot[None], *, sight: str = "") -> None:

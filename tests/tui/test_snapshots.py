@@ -89,8 +89,6 @@ async def test_dashboard(
         pytest.param(("question_mark",), id="help"),
         pytest.param(("colon",), id="palette"),
         pytest.param(("colon", *"retry"), id="palette-typed"),
-        pytest.param(("slash", *"status:failed"), id="filter"),
-        pytest.param(("slash", *"stat:x"), id="filter-wrong"),
         pytest.param(("space", "space", "down", "space"), id="marks"),
         pytest.param(("1", "enter"), id="work-of-a-convoy"),
         pytest.param(("z",), id="zoom"),
@@ -104,6 +102,21 @@ async def test_screens(
     picture: SnapshotAssertion, size: tuple[int, int], keys: tuple[str, ...]
 ) -> None:
     assert await draw(scenes.busy, size, *keys) == picture
+
+
+@pytest.mark.slow
+@SIZES
+@pytest.mark.parametrize(
+    ("typed", "sight"),
+    [
+        pytest.param("status:failed", "3 of 592", id="right"),
+        pytest.param("stat:x", "no field", id="wrong"),
+    ],
+)
+async def test_filter(
+    picture: SnapshotAssertion, typed: str, sight: str, size: tuple[int, int]
+) -> None:
+    assert await draw(scenes.busy, size, "slash", *typed, sight=sight) == picture
 
 
 @pytest.mark.slow
