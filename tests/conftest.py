@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 
@@ -22,6 +23,10 @@ os.environ["COLORTERM"] = "truecolor"
 os.environ["LANG"] = "C.UTF-8"
 os.environ["TZ"] = "UTC"
 time.tzset()
+
+# Each test leaves an app or an engine in cycles; by default thousands of collections go over all
+# that pytest and Textual hold, a tenth of the time of the tests of the screen.
+gc.set_threshold(20_000, 20, 20)
 
 # A loaded machine is slow, not wrong: no property asserts a time. The same examples every time, so
 # that a change is judged by itself; `pytest --hypothesis-profile explore` looks for new ones.
