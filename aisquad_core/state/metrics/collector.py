@@ -51,6 +51,8 @@ PRUNED_ROWS = 500
 """Rows of each table that one transaction removes; more when as many come in."""
 LEAVE_WITHIN_S = 5.0
 """Seconds that leaving waits for what is unsaved."""
+STOP_WITHIN_S = 1.0
+"""Seconds that a cancelled save is waited for, which a disk may hold up for ever."""
 _BUSY_MS = 200
 
 
@@ -291,8 +293,9 @@ class MetricsCollector(MetricsReader):
             await self._disconnect()
         finally:
             _settle(self._flushes, StorageError("the metrics were closed before this was saved"))
-            if self._connection is not None:
-                self._connection.stop()
+            stopped = None if self._connection is None else self._connection.stop()
+            if stopped is not None:  # else its thread would answer a loop that is gone
+                await asyncio.wait((stopped,), timeout=STOP_WITHIN_S)
 
     async def _until_due(self, wait_s: float) -> None:
         async with asyncio.TaskGroup() as waits:
