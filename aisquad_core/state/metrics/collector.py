@@ -313,10 +313,10 @@ class MetricsCollector(MetricsReader):
         try:
             connection = self._connection or await self._connect()
             transactions = self._pending.transactions
-            for _ in range(transactions):
-                saved += await self._save(connection, self._pending.take())
-                if spread_s:
+            for number in range(transactions):
+                if number and spread_s:
                     await self._until_due(spread_s / transactions)
+                saved += await self._save(connection, self._pending.take())
             await self._prune(connection, limit=PRUNED_ROWS + 2 * saved)
         except Exception as error:  # whatever it is, metrics stop no work
             await self._disconnect()
