@@ -23,7 +23,7 @@ from aisquad_core.state.finishing import finish
 from aisquad_core.state.metrics import saving
 from aisquad_core.state.metrics.pending import Pending
 from aisquad_core.state.metrics.reader import MetricsReader
-from aisquad_core.state.metrics.saving import Batch, ConvoyChange
+from aisquad_core.state.metrics.saving import Batch, ConvoyChange, End
 from aisquad_core.state.metrics.spans import to_us
 from aisquad_core.state.writer import identify, prepare_for_writing
 
@@ -201,7 +201,7 @@ class MetricsCollector(MetricsReader):
             raise InputError(f"status {status.value}: a convoy does not end as that")
         change = self._change(convoy_id)
         change.status, change.is_ended = status.value, True
-        change.end_time = end_time or change.at
+        change.end_time = end_time or self._clock.now()
         _count(change, completed, failed, cancelled, skipped)
 
     def record_operation(self, agent_id: str, update: RunUpdate) -> None:
@@ -215,10 +215,23 @@ class MetricsCollector(MetricsReader):
         Raises:
             InputError: It has not ended.
         """
-        if (update.ended_try or update).finished_at is None:
+        ended = update.ended_try or update
+        if ended.finished_at is None:
             raise InputError(f"{update.item_id}: an attempt without `finished_at` has not ended")
+        end = End(
+            update.convoy_id,
+            update.item_id,
+            agent_id,
+            ended.status,
+            ended is update,
+            ended.attempt,
+            ended.started_at,
+            ended.finished_at,
+            ended.exit_code,
+            ended.error and one_line(ended.error),
+        )
         ends = self._pending.ends
-        ends.append((agent_id, update))
+        ends.append(end)
         if len(ends) > self._pending.capacity:
             self._pending.trim(ends)
 
@@ -245,11 +258,10 @@ class MetricsCollector(MetricsReader):
 
     def _change(self, convoy_id: str) -> ConvoyChange:
         change = self._pending.convoys.get(convoy_id)
-        now = self._clock.now()
         if change is None:
-            change = self._pending.convoys[convoy_id] = ConvoyChange(convoy_id, now)
+            change = ConvoyChange(convoy_id, self._clock.now())
+            self._pending.convoys[convoy_id] = change
             self._pending.trim_convoys()
-        change.at = now
         return change
 
     # Saving

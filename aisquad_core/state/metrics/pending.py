@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from aisquad_core.state.metrics.saving import End, Row
 
-BATCH_ROWS = 250
-"""Records of each kind in one transaction: a few milliseconds of work."""
+BATCH_ROWS = 2_000
+"""Records of each kind in one transaction: some 20 ms of work, all of it beside the loop."""
 
 T = TypeVar("T")
 

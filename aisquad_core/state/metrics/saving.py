@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from aisquad_core.model import WorkStatus
 from aisquad_core.sanitise import escape_controls, one_line
 from aisquad_core.state.metrics.bins import LOWER_US
 from aisquad_core.state.metrics.spans import DAY_S, DAY_US, HOUR_S, HOUR_US, MINUTE_S, MINUTE_US
@@ -21,12 +22,25 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from aisquad_core.model import RunUpdate, Try
 
 Value = str | int | float | datetime | None
 Row = tuple[Value, ...]
-End = tuple[str, "RunUpdate"]
-"""An agent, and what was written when an attempt of its ended."""
+
+
+class End(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The end of an attempt."""
+
+    convoy_id: str
+    item_id: str
+    agent_id: str
+    status: WorkStatus
+    is_final: bool
+    attempt: int
+    started_at: datetime | None
+    finished_at: datetime
+    exit_code: int | None
+    error: str | None
+
 
 RAW_SAMPLES_US = 2 * DAY_US
 """For how long each sample is kept; after that there are the sums of each minute."""
@@ -38,6 +52,7 @@ class ConvoyChange:
 
     convoy_id: str
     at: datetime
+    """When the first of it was said."""
     name: str | None = None
     start_time: datetime | None = None
     operations: int | None = None
@@ -183,29 +198,12 @@ _PRUNED = (
 
 def _save_ends(connection: sqlite3.Connection, ends: Sequence[End]) -> None:
     [(last,)] = connection.execute("SELECT coalesce(max(number), 0) FROM operations").fetchall()
-    connection.execute(_INSERT_ENDS, (_json([_end_row(agent, update) for agent, update in ends]),))
+    connection.execute(_INSERT_ENDS, (_json(ends),))
     sums = Sums("operation")
     sums.gather(connection, _NEW_ENDS, (last,))
     sums.store(connection)
     connection.execute(_ADD_AGENT_ENDS, (last,))
     connection.execute(_ADD_ATTEMPTS, (last,))
-
-
-def _end_row(agent_id: str, update: RunUpdate) -> Row:
-    ended: RunUpdate | Try = update.ended_try or update
-    error = ended.error
-    return (
-        update.convoy_id,
-        update.item_id,
-        agent_id,
-        ended.status,
-        update.ended_try is None,
-        ended.attempt,
-        ended.started_at,
-        ended.finished_at,
-        ended.exit_code,
-        error and one_line(error),
-    )
 
 
 def _save_convoys(connection: sqlite3.Connection, convoys: Sequence[ConvoyChange]) -> None:
@@ -217,13 +215,13 @@ def _save_convoys(connection: sqlite3.Connection, convoys: Sequence[ConvoyChange
     sums.store(connection)
 
 
-def _json(rows: Sequence[Row]) -> str:
+def _json(rows: Sequence[Row] | Sequence[End]) -> str:
     try:
         return _encode(rows).decode()
     except UnicodeEncodeError:  # a script's own ids: lone surrogates are no text for SQLite
         escaped = [
-            tuple(escape_controls(value) if isinstance(value, str) else value for value in row)
-            for row in rows
+            [escape_controls(value) if isinstance(value, str) else value for value in row]
+            for row in msgspec.to_builtins(rows)
         ]
         return _encode(escaped).decode()
 
@@ -246,8 +244,6 @@ def _bin_of(duration_us: str) -> str:
     )
 
 
-_WIDTHS = f"(SELECT {HOUR_S} AS width_s, {HOUR_US} AS width_us UNION ALL SELECT {DAY_S}, {DAY_US})"
-
 _INSERT_ENDS = f"""
 WITH said AS MATERIALIZED (
     SELECT value, {_us("value->>6")} AS started_us, {_us("value->>7")} AS ended_us
@@ -261,19 +257,24 @@ SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, ended_u
        value->>8, value->>9
 FROM said
 """
-_GATHERED = "json_group_array(json_array(width_s, start, outcome, bin, count, sum_us))"
+_GATHERED = "json_group_array(json_array(hour_us, outcome, bin, count, sum_us))"
 _NEW_ENDS = f"""
 SELECT {_GATHERED} FROM (
-    SELECT width_s, ended_us - ended_us % width_us AS start,
+    SELECT ended_us - ended_us % {HOUR_US} AS hour_us,
            CASE WHEN is_final THEN status ELSE 'retried' END AS outcome, bin, count(*) AS count,
            sum(duration_us) AS sum_us
-    FROM operations, {_WIDTHS} WHERE number > ? GROUP BY width_s, start, outcome, bin)
+    FROM operations WHERE number > ? GROUP BY hour_us, outcome, bin)
 """
 _ADD_AGENT_ENDS = f"""
+WITH new AS MATERIALIZED (
+    SELECT ended_us - ended_us % {HOUR_US} AS hour_us, agent_id, status, count(*) AS count,
+           sum(duration_us) AS sum_us
+    FROM operations WHERE number > ? AND is_final GROUP BY hour_us, agent_id, status)
 INSERT INTO agent_ends (width_s, start_us, agent_id, outcome, count, sum_us)
-SELECT width_s, ended_us - ended_us % width_us AS start, agent_id, status, count(*),
-       sum(duration_us)
-FROM operations, {_WIDTHS} WHERE number > ? AND is_final GROUP BY width_s, start, agent_id, status
+SELECT width_s, hour_us - hour_us % width_us, agent_id, status, count, sum_us
+FROM (SELECT {HOUR_S} AS width_s, {HOUR_US} AS width_us UNION ALL SELECT {DAY_S}, {DAY_US}),
+     new
+WHERE true
 ON CONFLICT DO UPDATE SET count = count + excluded.count, sum_us = sum_us + excluded.sum_us
 """
 _ADD_ATTEMPTS = """
@@ -284,11 +285,11 @@ WHERE convoys.convoy_id = new.convoy_id
 """
 _CONVOY_ENDS = f"""
 SELECT {_GATHERED} FROM (
-    SELECT width_s, end_us - end_us % width_us AS start, status AS outcome, bin,
-           count(*) AS count, sum(max(0, end_us - start_us)) AS sum_us
-    FROM convoys, {_WIDTHS}
+    SELECT end_us - end_us % {HOUR_US} AS hour_us, status AS outcome, bin, count(*) AS count,
+           sum(max(0, end_us - start_us)) AS sum_us
+    FROM convoys
     WHERE end_us IS NOT NULL AND convoy_id IN (SELECT value->>0 FROM json_each(?))
-    GROUP BY width_s, start, outcome, bin)
+    GROUP BY hour_us, outcome, bin)
 """
 _UPSERT_CONVOYS = f"""
 INSERT INTO convoys (convoy_id, name, status, start_us, end_us, bin, operations, completed, failed,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aisquad_core.state.metrics.bins import pack
+from aisquad_core.state.metrics.spans import DAY_S, DAY_US, HOUR_S, HOUR_US
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,6 +52,12 @@ class Sums(dict[Place, Sum]):
         super().__init__()
         self._kind = kind
 
+    def add(self, hour_us: int, outcome: str, number: int, count: int, sum_us: int) -> None:
+        """Add ends of one outcome in one hour, with durations in one bin; see `Sum.add`."""
+        for width_s, width_us in ((HOUR_S, HOUR_US), (DAY_S, DAY_US)):
+            place = width_s, hour_us - hour_us % width_us, outcome
+            self.setdefault(place, Sum()).add(count, number, sum_us)
+
     def gather(
         self,
         connection: sqlite3.Connection,
@@ -59,12 +66,9 @@ class Sums(dict[Place, Sum]):
         *,
         sign: int = 1,
     ) -> None:
-        """Add what a query found: JSON of [width, start, outcome, bin, count, microseconds]."""
-        for width_s, start_us, outcome, number, count, sum_us in _rows(
-            connection, query, parameters
-        ):
-            total = self.setdefault((width_s, start_us, outcome), Sum())
-            total.add(sign * count, number, sign * sum_us)
+        """Add what a query found: JSON of [hour, outcome, bin, count, microseconds]."""
+        for hour_us, outcome, number, count, sum_us in _rows(connection, query, parameters):
+            self.add(hour_us, outcome, number, sign * count, sign * sum_us)
 
     def store(self, connection: sqlite3.Connection) -> None:
         """Add them to those stored."""
