@@ -8,6 +8,10 @@ the agents begin so many changes a second together, and what is late counts from
 Meanwhile the machine is sampled each second, and `/metrics/stats` over 30 days is asked for ten
 times a second. At the end the database is read by itself: each item must stand where its agent was
 told.
+
+With `--metrics both` it says instead what the metrics cost: short turns with and without them
+alternate on the same stack, and each end is recorded ten times over (`--recorded`), which lifts a
+cost of less than a hundredth out of the noise; `cost_percent` is that of recording once.
 """
 
 from __future__ import annotations
@@ -15,8 +19,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import math
 import random
 import sqlite3
+import statistics
 import tempfile
 import time
 from collections import Counter
@@ -39,7 +45,6 @@ from aisquad_core.state.metrics import MetricsCollector, ResourceMetrics
 from aisquad_core.state.workstate import WorkState
 from tests.bench.measuring import (
     StallMeter,
-    compare_metrics,
     peak_rss_mb,
     percentile,
     print_result,
@@ -49,7 +54,7 @@ from tests.bench.workstate import measure_one_transaction_each
 from tests.monitoring.asking import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from aisquad_core.clock import Clock
@@ -65,6 +70,8 @@ ITEMS_EACH = 50
 QUOTA = Quota(per_minute=1_000_000, burst=1_000)
 """Tokens are spent, and there are enough: what is measured is the stack, not the limit."""
 WARM_UP_S = 0.5
+SETTLE_S = 0.1
+"""Between two turns, without metrics."""
 ASK_EVERY_S = 0.1
 TICK_S = 1.0
 PAST_DAYS = 30
@@ -108,14 +115,21 @@ class Stack:
         self.collector = (
             MetricsCollector(folder / "metrics.db", clock=clock) if has_metrics else None
         )
+        self.recorded = 1
+        """How many times over what ends is recorded just now; 0: metrics are off."""
+
+    @property
+    def recorder(self) -> MetricsCollector | None:
+        """Where things are recorded just now."""
+        return self.collector if self.recorded else None
 
 
 class Team:
     """Agents who work on the items of the same convoys, one convoy after the other."""
 
-    def __init__(self, name: str, collector: MetricsCollector | None) -> None:
+    def __init__(self, name: str, stack: Stack) -> None:
         self._name = name
-        self._collector = collector
+        self._stack = stack
         self.members = 0
         self._completed = Counter[str]()
         """Items by convoy."""
@@ -125,22 +139,51 @@ class Team:
         convoy_id = f"{self._name}-{count // ITEMS_EACH}"
         if convoy_id not in self._completed:
             self._completed[convoy_id] = 0
-            if self._collector is not None:
-                self._collector.record_convoy_start(convoy_id, self.members * ITEMS_EACH)
+            if (recorder := self._stack.recorder) is not None:
+                recorder.record_convoy_start(convoy_id, self.members * ITEMS_EACH)
         return convoy_id
 
     def note_completed(self, convoy_id: str) -> None:
         """Record that one more item of a convoy has completed."""
         self._completed[convoy_id] += 1
-        if self._collector is None:
+        if (recorder := self._stack.recorder) is None:
             return
         completed = self._completed[convoy_id]
         if completed == self.members * ITEMS_EACH:
-            self._collector.record_convoy_complete(
-                convoy_id, ConvoyStatus.COMPLETED, completed=completed
-            )
+            recorder.record_convoy_complete(convoy_id, ConvoyStatus.COMPLETED, completed=completed)
         else:
-            self._collector.update_convoy_metrics(convoy_id, completed=completed)
+            recorder.update_convoy_metrics(convoy_id, completed=completed)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What was got done in a stretch of time."""
+
+    ops_per_s: float
+    cpu_us: float
+    """Processor time for each, in microseconds."""
+
+
+class Begun:
+    """A turn that lasts from when this is made.
+
+    Args:
+        tally: Counts what is done.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._done = tally.done
+        self._cpu_s = time.process_time()
+        self._begun_s = time.perf_counter()
+
+    def end(self) -> Turn:
+        """End it."""
+        done = self._tally.done - self._done
+        return Turn(
+            ops_per_s=done / (time.perf_counter() - self._begun_s),
+            cpu_us=(time.process_time() - self._cpu_s) / done * 1e6,
+        )
 
 
 class Agent:
@@ -219,8 +262,9 @@ class Agent:
             finished_at=finished_at,
         )
         version = await self._timed(lambda: self._stack.state.run_update(update))
-        if self._stack.collector is not None and status.is_final:
-            self._stack.collector.record_operation(self._name, update)
+        if status.is_final and (recorder := self._stack.recorder) is not None:
+            for _ in range(self._stack.recorded):
+                recorder.record_operation(self._name, update)
         item = replace(item, version=version, status=status, started_at=update.started_at)
         self._note(item)
         return item
@@ -277,8 +321,8 @@ async def tick(stack: Stack, tally: Tally) -> None:
     """Look at the machine each second and record what was seen, as an engine does."""
     while time.perf_counter() < tally.ends_s:
         sample = await stack.monitor.sample()
-        if stack.collector is not None:
-            stack.collector.record_resource_snapshot(
+        if (recorder := stack.recorder) is not None:
+            recorder.record_resource_snapshot(
                 ResourceMetrics(
                     timestamp=sample.at,
                     cpu_percent=sample.cpu_percent,
@@ -347,7 +391,6 @@ class Crowd:
     async def work(self, folder: Path, *, has_metrics: bool, is_watched: bool) -> Tally:
         """Let them, with a monitoring API on the same loop; return what they were told."""
         stack = Stack(folder, has_metrics=has_metrics, clock=SystemClock())
-        pause_s = self.agents / self.rate if self.rate else 0
         async with AsyncExitStack() as exits:
             await exits.enter_async_context(stack.state)
             if stack.collector is not None:
@@ -360,24 +403,51 @@ class Crowd:
             begins_s = time.perf_counter() + WARM_UP_S
             tally = Tally(begins_s, begins_s + self.seconds)
             begun = time.perf_counter(), time.process_time(), time.thread_time()
-            teams = [
-                Team(f"team-{number}", stack.collector)
-                for number in range(-(-self.agents // self.team))
-            ]
-            agents = [
-                Agent(number, teams[number // self.team], stack, tally, pause_s=pause_s)
-                for number in range(self.agents)
-            ]
             async with asyncio.TaskGroup() as tasks:
-                for agent in agents:
-                    tasks.create_task(agent.work())
-                tasks.create_task(tick(stack, tally))
+                self._begin(tasks, stack, tally)
                 if monitoring is not None:
                     tasks.create_task(watch(stack, tally, monitoring.port))
             tally.took_s = time.perf_counter() - begun[0]
             tally.cpu_s = time.process_time() - begun[1]
             tally.loop_cpu_s = time.thread_time() - begun[2]
         return tally
+
+    def _begin(self, tasks: asyncio.TaskGroup, stack: Stack, tally: Tally) -> None:
+        """Let all of them begin, and the ticks of an engine."""
+        pause_s = self.agents / self.rate if self.rate else 0
+        teams = [Team(f"team-{number}", stack) for number in range(-(-self.agents // self.team))]
+        for number in range(self.agents):
+            agent = Agent(number, teams[number // self.team], stack, tally, pause_s=pause_s)
+            tasks.create_task(agent.work())
+        tasks.create_task(tick(stack, tally))
+
+    async def compare(self, folder: Path, *, turns: int, recorded: int) -> dict[str, object]:
+        """Let them work with metrics and without in turns, on one stack; return what that cost.
+
+        A turn with metrics ends when all that it recorded is saved.
+        """
+        stack = Stack(folder, has_metrics=True, clock=SystemClock())
+        assert stack.collector is not None
+        tally = Tally(time.perf_counter(), math.inf)
+        taken: dict[bool, list[Turn]] = {True: [], False: []}
+        async with stack.state, stack.collector, asyncio.TaskGroup() as tasks:
+            gc.freeze()
+            self._begin(tasks, stack, tally)
+            await asyncio.sleep(WARM_UP_S)
+            for turn in range(turns):
+                for has_metrics in (True, False) if turn % 2 else (False, True):
+                    stack.recorded = 0
+                    await asyncio.sleep(SETTLE_S)
+                    stack.recorded = recorded if has_metrics else 0
+                    begun = Begun(tally)
+                    await asyncio.sleep(self.seconds)
+                    if has_metrics:
+                        await stack.collector.flush()
+                    taken[has_metrics].append(begun.end())
+                    tally.latencies_s.clear()
+            tally.ends_s = 0.0
+        lost = await asyncio.to_thread(count_lost, folder / "workstate.db", tally)
+        return {**compare_turns(taken, recorded), "errors": tally.errors, "lost": lost}
 
     async def measure(
         self, folder: Path, *, has_metrics: bool, has_past: bool = False
@@ -391,11 +461,30 @@ class Crowd:
         result = figures(tally, self.seconds)
         return {**result, "lost": lost, "worst_stall_ms": stalls.worst_ms}
 
-    async def measure_an_item(self, folder: Path, *, has_metrics: bool) -> dict[str, float]:
-        """Return the same with the processor time of one item, since turns do not do as many."""
-        result = await self.measure(folder, has_metrics=has_metrics)
-        times = {name: result[name] / result["items"] for name in ("cpu_s", "loop_cpu_s")}
-        return {**result, **times}
+
+def compare_turns(taken: Mapping[bool, Sequence[Turn]], recorded: int) -> dict[str, object]:
+    """Return what turns with metrics got done against those without, each with its neighbour."""
+    pairs = list(zip(taken[True], taken[False], strict=True))
+    ratio, ratio_error = mean(having.ops_per_s / lacking.ops_per_s for having, lacking in pairs)
+    cpu_ratio, cpu_error = mean(having.cpu_us / lacking.cpu_us for having, lacking in pairs)
+    return {
+        "ops_per_s": statistics.median(turn.ops_per_s for turn in taken[True]),
+        "baseline": "the same without metrics, in turns of the same run",
+        "baseline_ops_per_s": statistics.median(turn.ops_per_s for turn in taken[False]),
+        "ratio": ratio,
+        "ratio_error": ratio_error,
+        "recorded": recorded,
+        "cost_percent": (1 - ratio) / recorded * 100,
+        "cpu_ratio": cpu_ratio,
+        "cpu_ratio_error": cpu_error,
+        "rss_mb": peak_rss_mb(),
+    }
+
+
+def mean(values: Iterable[float]) -> tuple[float, float]:
+    """Return the mean and its standard error."""
+    taken = list(values)
+    return statistics.fmean(taken), statistics.stdev(taken) / math.sqrt(len(taken))
 
 
 def main() -> None:
@@ -403,7 +492,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, default=200)
     parser.add_argument("--team", type=int, default=20, help="agents that share their convoys")
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument(
+        "--seconds", type=float, help="of work, 10 unless given; of a turn with `both`, 0.5"
+    )
     parser.add_argument(
         "--rate",
         type=float,
@@ -411,15 +502,26 @@ def main() -> None:
         help="changes a second that all agents together begin; 0: as many as they can",
     )
     parser.add_argument("--metrics", choices=("on", "off", "both"), default="on")
-    parser.add_argument("--turns", type=int, default=5, help="pairs of turns with `both`")
+    parser.add_argument("--turns", type=int, default=100, help="pairs of turns with `both`")
+    parser.add_argument(
+        "--recorded",
+        type=int,
+        default=10,
+        help="how many times over `both` records each end",
+    )
     parser.add_argument("--no-past", action="store_true", help="ask for no figures of 30 days")
     arguments = parser.parse_args()
-    crowd = Crowd(arguments.agents, arguments.team, arguments.seconds, arguments.rate)
+    seconds = arguments.seconds or (0.5 if arguments.metrics == "both" else 10.0)
+    crowd = Crowd(arguments.agents, arguments.team, seconds, arguments.rate)
     name = f"agents --agents {crowd.agents} --team {crowd.team} --metrics {arguments.metrics}"
     if crowd.rate:
         name += f" --rate {crowd.rate:g}"
     if arguments.metrics == "both":
-        print_result(compare_metrics(name, crowd.measure_an_item, turns=arguments.turns))
+        with tempfile.TemporaryDirectory(prefix="aisquad-bench-", dir=".") as parent:
+            comparison = asyncio.run(
+                crowd.compare(Path(parent), turns=arguments.turns, recorded=arguments.recorded)
+            )
+        print_result({"name": name, **comparison})
         return
     is_on = arguments.metrics == "on"
     has_past = is_on and not arguments.no_past
