@@ -67,5 +67,6 @@ HISTORY_KEYS: tuple[Key, ...] = (
         places=_HERE,
         rank=50,
     ),
+    Key(keys="H", action="history", word="back", help="close the history", places=_HERE),
 )
 """In the order of the footer and the help."""

@@ -275,8 +275,15 @@ KEYS: tuple[Key, ...] = (
 
 
 def at(*places: Place) -> tuple[Key, ...]:
-    """Return the keys that work at any of these places."""
-    return tuple(key for key in KEYS if set(key.places) & set(places))
+    """Return the keys that work at any of these places.
+
+    What a key does at one of them comes before what it does everywhere.
+    """
+    found = [key for key in KEYS if set(key.places) & set(places)]
+    taken = {key.keys for key in found if Place.EVERYWHERE not in key.places}
+    return tuple(
+        key for key in found if Place.EVERYWHERE not in key.places or key.keys not in taken
+    )
 
 
 def bindings(*places: Place) -> list[Binding]:

@@ -26,6 +26,13 @@ def test_the_footer_drops_keys_but_cuts_none_and_help_is_the_last_to_go(cells: i
     assert "? help" in shown
 
 
+def test_the_history_does_not_offer_itself() -> None:
+    here = [key for key in at(Place.HISTORY, Place.EVERYWHERE) if key.action == "history"]
+    assert [key.word for key in here] == ["back"]
+    assert "history" not in plain(footer(at(Place.HISTORY, Place.EVERYWHERE), 300, GLYPHS))
+    assert "H history" in plain(footer(WORK_KEYS, 300, GLYPHS))
+
+
 def test_a_click_in_the_footer_finds_its_key() -> None:
     text = plain(footer(WORK_KEYS, 80, GLYPHS))
     found = [key_at(WORK_KEYS, text.index(word), 80) for word in ("enter", "open", "x cancel")]
