@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from aisquad_core.execution import ending
+from aisquad_core.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aisquad_core.settings import Settings
 
 
 @pytest.fixture(autouse=True, params=["default", "eager"])
@@ -22,3 +29,14 @@ async def task_factory(request: pytest.FixtureRequest) -> None:
 def trees_are_gone_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no operation flee: what hunts those that do has tests of its own."""
     monkeypatch.setattr(ending, "QUIET_S", ending.SWEEP_INTERVAL_S)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Of an engine that loses no time."""
+    return load_settings(
+        cwd=tmp_path,
+        environ={"HOME": str(tmp_path)},
+        flags={"grace_seconds": 0.2, "tick_seconds": 0.1},
+        state_dir=tmp_path / "state",
+    )

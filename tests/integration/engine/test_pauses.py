@@ -11,7 +11,6 @@ import pytest
 from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
 from aisquad_core.model import ConvoyStatus, Operation
-from aisquad_core.settings import load_settings
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeSampler
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisquad_core.model import RunUpdate
+    from aisquad_core.settings import Settings
 
 ENOUGH_S = 45
 pytestmark = pytest.mark.timeout(60)
@@ -44,13 +44,9 @@ class LateNews(WorkState):
         return self.news
 
 
-async def test_a_pause_while_the_first_operation_starts_holds(tmp_path: Path) -> None:
-    settings = load_settings(
-        cwd=tmp_path,
-        environ={"HOME": str(tmp_path)},
-        flags={"grace_seconds": 0.2, "tick_seconds": 0.1},
-        state_dir=tmp_path / "state",
-    )
+async def test_a_pause_while_the_first_operation_starts_holds(
+    settings: Settings, tmp_path: Path
+) -> None:
     state = LateNews(settings.workstate_db)
     async with (
         asyncio.timeout(ENOUGH_S),

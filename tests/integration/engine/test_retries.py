@@ -20,7 +20,6 @@ from aisquad_core.model import (
     RunUpdate,
     WorkStatus,
 )
-from aisquad_core.settings import load_settings
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeSampler
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisquad_core.api import ItemView
+    from aisquad_core.settings import Settings
 
 ENOUGH_S = 45
 pytestmark = pytest.mark.timeout(60)
@@ -84,13 +84,7 @@ class Diary(WorkState):
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[tuple[Engine, Diary]]:
-    settings = load_settings(
-        cwd=folder,
-        environ={"HOME": str(folder)},
-        flags={"grace_seconds": 0.2, "tick_seconds": 0.1},
-        state_dir=folder / "state",
-    )
+async def running(settings: Settings) -> AsyncIterator[tuple[Engine, Diary]]:
     diary = Diary(settings.workstate_db)
     async with (
         asyncio.timeout(ENOUGH_S),
@@ -127,8 +121,10 @@ def is_in_order(ended: dict[str, ItemView]) -> bool:
     return finished_at is not None and started_at is not None and finished_at <= started_at
 
 
-async def test_a_convoy_is_open_again_before_anything_is_put_back(tmp_path: Path) -> None:
-    async with running(tmp_path) as (engine, diary):
+async def test_a_convoy_is_open_again_before_anything_is_put_back(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with running(settings) as (engine, diary):
         convoy_id = await launch(engine, tmp_path, a="exit 1")
         await engine.wait([convoy_id])
         diary.committed.clear()
@@ -136,9 +132,11 @@ async def test_a_convoy_is_open_again_before_anything_is_put_back(tmp_path: Path
         assert diary.committed[:2] == ["convoy running", "a pending"]
 
 
-async def test_what_is_retried_together_runs_in_the_order_of_its_needs(tmp_path: Path) -> None:
+async def test_what_is_retried_together_runs_in_the_order_of_its_needs(
+    settings: Settings, tmp_path: Path
+) -> None:
     again = '[ "$AISQUAD_ATTEMPT" = 1 ]'
-    async with running(tmp_path) as (engine, _):
+    async with running(settings) as (engine, _):
         convoy_id = await launch(engine, tmp_path, a=f"{again} || sleep 0.3", b=f"! {again}")
         await engine.wait([convoy_id])
         await engine.retry([ItemKey(convoy_id, name) for name in "ab"], env=ENV)
@@ -151,8 +149,10 @@ async def test_what_is_retried_together_runs_in_the_order_of_its_needs(tmp_path:
     assert is_in_order(ended)
 
 
-async def test_what_was_queued_waits_for_a_need_that_is_retried(tmp_path: Path) -> None:
-    async with running(tmp_path) as (engine, _):
+async def test_what_was_queued_waits_for_a_need_that_is_retried(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with running(settings) as (engine, _):
         convoy_id = await launch(engine, tmp_path, a=WAIT_FOR_GO, b="true")
         await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.IN_PROGRESS)
         await engine.pause(convoy_id)
@@ -174,9 +174,10 @@ async def dispatch_another(engine: Engine, folder: Path) -> None:
 
 
 async def test_no_pause_ends_before_what_was_queued_waits_for_a_retried_need(
+    settings: Settings,
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path) as (engine, diary), asyncio.TaskGroup() as tasks:
+    async with running(settings) as (engine, diary), asyncio.TaskGroup() as tasks:
         convoy_id = await launch(engine, tmp_path, a=WAIT_FOR_GO, b="true")
         await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.IN_PROGRESS)
         await engine.pause(convoy_id)
@@ -198,8 +199,10 @@ async def test_no_pause_ends_before_what_was_queued_waits_for_a_retried_need(
     assert is_in_order(ended)
 
 
-async def test_what_is_just_being_queued_waits_for_a_need_that_is_retried(tmp_path: Path) -> None:
-    async with running(tmp_path) as (engine, diary), asyncio.TaskGroup() as tasks:
+async def test_what_is_just_being_queued_waits_for_a_need_that_is_retried(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with running(settings) as (engine, diary), asyncio.TaskGroup() as tasks:
         convoy_id = await launch(engine, tmp_path, a=WAIT_FOR_GO, b="true")
         await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.IN_PROGRESS)
         await engine.pause(convoy_id)
@@ -219,8 +222,10 @@ async def test_what_is_just_being_queued_waits_for_a_need_that_is_retried(tmp_pa
     assert is_in_order(ended)
 
 
-async def test_two_retries_at_once_put_an_item_back_once(tmp_path: Path) -> None:
-    async with running(tmp_path) as (engine, _):
+async def test_two_retries_at_once_put_an_item_back_once(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with running(settings) as (engine, _):
         convoy_id = await launch(engine, tmp_path, a="exit 1")
         await engine.wait([convoy_id])
         key = ItemKey(convoy_id, "a")
@@ -234,8 +239,10 @@ async def test_two_retries_at_once_put_an_item_back_once(tmp_path: Path) -> None
     assert ended["a"].attempt == 2
 
 
-async def test_a_retry_goes_on_when_whoever_asked_for_it_goes_away(tmp_path: Path) -> None:
-    async with running(tmp_path) as (engine, diary), asyncio.TaskGroup() as tasks:
+async def test_a_retry_goes_on_when_whoever_asked_for_it_goes_away(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with running(settings) as (engine, diary), asyncio.TaskGroup() as tasks:
         convoy_id = await launch(engine, tmp_path, a="exit 1", b="true")
         await engine.wait([convoy_id])
         diary.held_up = (convoy_id, ConvoyStatus.RUNNING)
