@@ -22,7 +22,6 @@ import gc
 import math
 import random
 import sqlite3
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -50,11 +49,12 @@ from tests.bench.measuring import (
     print_result,
 )
 from tests.bench.metrics import MINUTES, fill
+from tests.bench.turns import Begun, Turn, compare_turns
 from tests.bench.workstate import measure_one_transaction_each
 from tests.monitoring.asking import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from aisquad_core.clock import Clock
@@ -153,37 +153,6 @@ class Team:
             recorder.record_convoy_complete(convoy_id, ConvoyStatus.COMPLETED, completed=completed)
         else:
             recorder.update_convoy_metrics(convoy_id, completed=completed)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What was got done in a stretch of time."""
-
-    ops_per_s: float
-    cpu_us: float
-    """Processor time for each, in microseconds."""
-
-
-class Begun:
-    """A turn that lasts from when this is made.
-
-    Args:
-        tally: Counts what is done.
-    """
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._done = tally.done
-        self._cpu_s = time.process_time()
-        self._begun_s = time.perf_counter()
-
-    def end(self) -> Turn:
-        """End it."""
-        done = self._tally.done - self._done
-        return Turn(
-            ops_per_s=done / (time.perf_counter() - self._begun_s),
-            cpu_us=(time.process_time() - self._cpu_s) / done * 1e6,
-        )
 
 
 class Agent:
@@ -439,7 +408,7 @@ class Crowd:
                     stack.recorded = 0
                     await asyncio.sleep(SETTLE_S)
                     stack.recorded = recorded if has_metrics else 0
-                    begun = Begun(tally)
+                    begun = Begun(lambda: tally.done)
                     await asyncio.sleep(self.seconds)
                     if has_metrics:
                         await stack.collector.flush()
@@ -460,31 +429,6 @@ class Crowd:
         lost = await asyncio.to_thread(count_lost, folder / "workstate.db", tally)
         result = figures(tally, self.seconds)
         return {**result, "lost": lost, "worst_stall_ms": stalls.worst_ms}
-
-
-def compare_turns(taken: Mapping[bool, Sequence[Turn]], recorded: int) -> dict[str, object]:
-    """Return what turns with metrics got done against those without, each with its neighbour."""
-    pairs = list(zip(taken[True], taken[False], strict=True))
-    ratio, ratio_error = mean(having.ops_per_s / lacking.ops_per_s for having, lacking in pairs)
-    cpu_ratio, cpu_error = mean(having.cpu_us / lacking.cpu_us for having, lacking in pairs)
-    return {
-        "ops_per_s": statistics.median(turn.ops_per_s for turn in taken[True]),
-        "baseline": "the same without metrics, in turns of the same run",
-        "baseline_ops_per_s": statistics.median(turn.ops_per_s for turn in taken[False]),
-        "ratio": ratio,
-        "ratio_error": ratio_error,
-        "recorded": recorded,
-        "cost_percent": (1 - ratio) / recorded * 100,
-        "cpu_ratio": cpu_ratio,
-        "cpu_ratio_error": cpu_error,
-        "rss_mb": peak_rss_mb(),
-    }
-
-
-def mean(values: Iterable[float]) -> tuple[float, float]:
-    """Return the mean and its standard error."""
-    taken = list(values)
-    return statistics.fmean(taken), statistics.stdev(taken) / math.sqrt(len(taken))
 
 
 def main() -> None:

@@ -149,6 +149,15 @@ async def test_what_is_retried_together_runs_in_the_order_of_its_needs(
     assert is_in_order(ended)
 
 
+async def check_that_b_waits_for_a(engine: Engine, convoy_id: str, folder: Path) -> None:
+    """Check it while `a`, which was retried, waits for `go-2`, and that they ran in order."""
+    waiting = (await items(engine, convoy_id))["b"]
+    (folder / "go-2").touch()
+    await engine.wait([convoy_id])
+    assert (waiting.status, waiting.reason) == (WorkStatus.BLOCKED, "needs a")
+    assert is_in_order(await items(engine, convoy_id))
+
+
 async def test_what_was_queued_waits_for_a_need_that_is_retried(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -159,12 +168,7 @@ async def test_what_was_queued_waits_for_a_need_that_is_retried(
         (tmp_path / "go-1").touch()
         await until(engine, convoy_id, lambda all_: all_["b"].status is WorkStatus.PENDING)
         await engine.retry([ItemKey(convoy_id, "a")], env=ENV)
-        waiting = (await items(engine, convoy_id))["b"]
-        (tmp_path / "go-2").touch()
-        await engine.wait([convoy_id])
-        ended = await items(engine, convoy_id)
-    assert (waiting.status, waiting.reason) == (WorkStatus.BLOCKED, "needs a")
-    assert is_in_order(ended)
+        await check_that_b_waits_for_a(engine, convoy_id, tmp_path)
 
 
 async def dispatch_another(engine: Engine, folder: Path) -> None:
@@ -214,12 +218,7 @@ async def test_what_is_just_being_queued_waits_for_a_need_that_is_retried(
         diary.go.set()
         await retrying
         await dispatch_another(engine, tmp_path)
-        waiting = (await items(engine, convoy_id))["b"]
-        (tmp_path / "go-2").touch()
-        await engine.wait([convoy_id])
-        ended = await items(engine, convoy_id)
-    assert (waiting.status, waiting.reason) == (WorkStatus.BLOCKED, "needs a")
-    assert is_in_order(ended)
+        await check_that_b_waits_for_a(engine, convoy_id, tmp_path)
 
 
 async def test_two_retries_at_once_put_an_item_back_once(
