@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from functools import cache
 from typing import TYPE_CHECKING
 
 from aisquad_core.errors import DuplicateItemError
-from aisquad_core.state.bulk import find_unusable
+from aisquad_core.state.bulk import find_unusable, padded_size, parameters
 from aisquad_core.state.conditions import place_range
 from aisquad_core.state.rows import INSERTED_COLUMNS, PLACE_BITS
 
@@ -65,6 +66,8 @@ class BulkInsert:
             The index of each row that could not be added, and why.
         """
         del is_refused  # it always is
+        if _insert_at_positions(connection, rows):
+            return {}
         failures: dict[int, Exception] = {}
         usable: dict[int, Row] = {}
         for index, row in enumerate(rows):
@@ -94,18 +97,58 @@ class BulkInsert:
         return failures
 
 
+def _insert_at_positions(connection: sqlite3.Connection, rows: Sequence[Row]) -> bool:
+    """Add all at their positions by one statement if that can be done, else none.
+
+    One at position 0 is the first of its convoy, which has no places yet, or nobody said its
+    position: neither would succeed.
+    """
+    if not all(row[_POSITION] for row in rows):
+        return False
+    size = padded_size(len(rows))
+    try:
+        connection.execute(_statement_at_positions(size), parameters(rows, size))
+    except (sqlite3.IntegrityError, UnicodeEncodeError, OverflowError):
+        return False
+    return True
+
+
+@cache
+def _statement_at_positions(count: int) -> str:
+    """Build the statement for `count` rows of a batch, their stamp among the values.
+
+    A row that has no place makes its convoy NULL, which the table refuses, so that nothing is
+    added at all. A padding row, all NULL, is left out.
+    """
+    marks = f"({','.join('?' * (len(INSERTED_COLUMNS) + 1))})"
+    values = {column: f"v.column{place}" for place, column in enumerate(INSERTED_COLUMNS, start=1)}
+    position, convoy_id = values["position"], values["convoy_id"]
+    has_place = f"l.number AND {position} BETWEEN 0 AND {(1 << PLACE_BITS) - 1}"
+    selected = values | {"convoy_id": f"CASE WHEN {has_place} THEN {convoy_id} END"}
+    return (
+        f"INSERT INTO work_items (place, {', '.join(selected)})"
+        f" SELECT {position} - (l.number << {PLACE_BITS}), {', '.join(selected.values())}"
+        f" FROM (VALUES {','.join([marks] * count)}) AS v"
+        f" LEFT JOIN launches AS l ON l.convoy_id = {convoy_id} WHERE {convoy_id} IS NOT NULL"
+    )
+
+
 def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> bool:
     """Add items with their places before them by one statement; all, or none if one exists."""
-    width = 1 + len(INSERTED_COLUMNS)
-    marks = ",".join([f"({','.join('?' * width)})"] * len(rows))
     try:
-        connection.execute(
-            f"INSERT INTO work_items (place, {', '.join(INSERTED_COLUMNS)}) VALUES {marks}",
-            [value for row in rows for value in row],
-        )
+        connection.execute(_statement(len(rows)), parameters(rows, len(rows)))
     except sqlite3.IntegrityError:
         return False
     return True
+
+
+@cache
+def _statement(count: int) -> str:
+    marks = f"({','.join('?' * (1 + len(INSERTED_COLUMNS)))})"
+    return (
+        f"INSERT INTO work_items (place, {', '.join(INSERTED_COLUMNS)})"
+        f" VALUES {','.join([marks] * count)}"
+    )
 
 
 def _find_places(connection: sqlite3.Connection, rows: Mapping[int, Row]) -> dict[int, int | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -83,6 +83,33 @@ async def test_one_that_sqlite_cannot_take_leaves_the_others_alone(
     first, second, third = await create_together(state, *items)
     assert (first, third) == (None, None)
     assert isinstance(second, UnicodeEncodeError)
+
+
+@pytest.mark.parametrize(
+    ("odd", "place"),
+    [
+        ({"id": "old", "position": 3}, DuplicateItemError),
+        ({"id": "odd\udce9", "position": 3}, UnicodeEncodeError),
+        ({"position": 0}, 3),
+        ({"position": 1}, 3),
+        ({"position": 1 << 24}, 3),
+        ({"position": 3, "convoy_id": "new"}, 0),
+    ],
+)
+async def test_one_that_cannot_go_in_with_the_others_changes_nothing_for_them(
+    state: WorkState, make_item: MakeItem, odd: dict[str, Any], place: int | type[Exception]
+) -> None:
+    await state.create(make_item("old"))
+    together = [make_item("a", position=1), make_item("b", position=2), make_item("odd", **odd)]
+    first, second, failure = await create_together(state, *together)
+    assert (first, second) == (None, None)
+    found = {item_id: found for _, item_id, found in await places(state)}
+    assert (found["old"], found["a"], found["b"]) == (0, 1, 2)
+    if isinstance(place, int):
+        assert (failure, found["odd"]) == (None, place)
+    else:
+        assert isinstance(failure, place)
+        assert len(found) == 3
 
 
 async def test_an_item_can_be_changed_in_the_batch_that_creates_it(
