@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
@@ -21,13 +22,14 @@ from aisquad_core.sanitise import one_line
 from aisquad_core.state.connection import ThreadConnection, as_storage_error
 from aisquad_core.state.finishing import finish
 from aisquad_core.state.metrics import saving
-from aisquad_core.state.metrics.pending import Pending
+from aisquad_core.state.metrics.pending import BATCH_ROWS, Pending
 from aisquad_core.state.metrics.reader import MetricsReader
-from aisquad_core.state.metrics.saving import Batch, ConvoyChange, End
+from aisquad_core.state.metrics.saving import SLICE_ROWS, Batch, ConvoyChange, End
 from aisquad_core.state.metrics.spans import to_us
 from aisquad_core.state.writer import identify, prepare_for_writing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
     from types import TracebackType
@@ -43,7 +45,9 @@ MAX_UNSAVED = 50_000
 SAVE_EVERY_S = 1.0
 """Seconds for which records are gathered before they are saved together."""
 SPREAD_S = 0.5
-"""Seconds over which the transactions are spread that it takes, so that they hold up nobody."""
+"""Seconds of rests over which much work is spread, so that it holds up nobody."""
+_RESTS = BATCH_ROWS // SLICE_ROWS + 3
+"""How often a transaction of `BATCH_ROWS` rests."""
 RETRY_S = 5.0
 """Seconds before storage that refused is tried again."""
 PRUNE_EVERY_S = 3_600.0
@@ -90,6 +94,8 @@ class MetricsCollector(MetricsReader):
         self._identity: tuple[int, int] | None = None
         self._due = asyncio.Event()
         """Set when saving is not to wait any longer."""
+        self._hurry = threading.Event()
+        """Set when a save that has begun is not to rest any more."""
         self._flushes: list[asyncio.Future[None]] = []
         self._prune_at_s = clock.monotonic()
         self._is_closing = False
@@ -277,16 +283,20 @@ class MetricsCollector(MetricsReader):
             raise StateError("the metrics are closed")
         flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flushes.append(flushed)
-        self._due.set()
+        self._be_quick()
         await flushed
 
     async def _leave(self, saving_task: asyncio.Task[None]) -> None:
         self._is_closing = True
-        self._due.set()
+        self._be_quick()
         try:
             await finish((saving_task,), within_s=LEAVE_WITHIN_S)
         finally:
             saving_task.cancel()
+
+    def _be_quick(self) -> None:
+        self._due.set()
+        self._hurry.set()
 
     async def _keep_saving(self) -> None:
         wait_s = 0.0  # at once: until the database is there, whoever reads it calls it ill
@@ -296,8 +306,9 @@ class MetricsCollector(MetricsReader):
                 is_last = self._is_closing
                 self._due.clear()
                 flushes, self._flushes = self._flushes, []
-                spread_s = 0.0 if flushes or is_last else SPREAD_S
-                failure = await self._try_to_save(spread_s)
+                if not (flushes or is_last):
+                    self._hurry.clear()
+                failure = await self._try_to_save()
                 wait_s = SAVE_EVERY_S if failure is None else RETRY_S
                 _settle(flushes, failure)
                 if is_last:
@@ -319,16 +330,15 @@ class MetricsCollector(MetricsReader):
             for wait in first:
                 wait.cancel()
 
-    async def _try_to_save(self, spread_s: float) -> StorageError | None:
+    async def _try_to_save(self) -> StorageError | None:
         """Save what waits and remove a slice of what is too old; return why that failed."""
         saved = 0
         try:
             connection = self._connection or await self._connect()
             transactions = self._pending.transactions
-            for number in range(transactions):
-                if number and spread_s:
-                    await self._until_due(spread_s / transactions)
-                saved += await self._save(connection, self._pending.take())
+            for _ in range(transactions):
+                rest = partial(self._hurry.wait, SPREAD_S / transactions / _RESTS)
+                saved += await self._save(connection, self._pending.take(), rest)
             await self._prune(connection, limit=PRUNED_ROWS + 2 * saved)
         except Exception as error:  # whatever it is, metrics stop no work
             await self._disconnect()
@@ -344,13 +354,15 @@ class MetricsCollector(MetricsReader):
         file = "" if str(self._path) in str(error) else f"{self._path}: "
         return one_line(f"metrics are not being recorded{dropped}: {file}{error}")
 
-    async def _save(self, connection: ThreadConnection, batch: Batch) -> int:
+    async def _save(
+        self, connection: ThreadConnection, batch: Batch, rest: Callable[[], object]
+    ) -> int:
         """Save a batch and return its size; what storage refuses waits again."""
 
         def save(database: sqlite3.Connection) -> None:
             if identify(self._path) != self._identity:
                 raise StorageError(f"{self._path} was replaced by another file")
-            saving.save(database, batch)
+            saving.save(database, batch, rest)
 
         try:
             await connection.run(save)

@@ -4,6 +4,7 @@ import asyncio
 import math
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -23,12 +24,14 @@ from aisquad_core.state.metrics import (
     ResourceMetrics,
     saving,
 )
-from aisquad_core.state.metrics.collector import SAVE_EVERY_S, SPREAD_S
+from aisquad_core.state.metrics.collector import SAVE_EVERY_S
 from aisquad_core.state.metrics.pending import BATCH_ROWS
+from aisquad_core.state.metrics.saving import SLICE_ROWS, Batch
 from aisquad_core.testing import FakeClock
 from tests.unit.state.metrics.conftest import NOW
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
@@ -251,26 +254,57 @@ async def test_ids_that_are_no_text_do_not_cost_the_other_records(
     assert {failure.key.item_id for failure in failures} == {r"a\xff", "b"}
 
 
-async def test_many_records_are_saved_bit_by_bit_and_at_once_when_asked_for(
+async def test_many_records_are_saved_bit_by_bit(
     collector: MetricsCollector, clock: FakeClock, make_end: MakeEnd
 ) -> None:
     count = 2 * BATCH_ROWS + 1
-    for number in range(count):
-        collector.record_operation("shell", make_end(1.0, item_id=f"op-{number}"))
+    _record_many(collector, make_end, count)
     await clock.advance(SAVE_EVERY_S)
-    for saved in (BATCH_ROWS, 2 * BATCH_ROWS, count):
-        while (seen := await _saved(collector)) < saved:  # noqa: ASYNC110  # another thread
+    seen = {0}
+    while max(seen) < count:
+        await asyncio.sleep(0.005)  # another thread
+        seen.add(await _saved(collector))
+    assert seen <= {0, BATCH_ROWS, 2 * BATCH_ROWS, count}
+
+
+@pytest.mark.parametrize("is_leaving", [False, True])
+async def test_a_save_that_takes_its_time_makes_haste_when_it_is_waited_for(
+    tmp_path: Path, make_end: MakeEnd, monkeypatch: pytest.MonkeyPatch, *, is_leaving: bool
+) -> None:
+    monkeypatch.setattr("aisquad_core.state.metrics.collector.SPREAD_S", 3_600.0)
+    resting = threading.Event()
+    insert = saving.save
+
+    def save(connection: sqlite3.Connection, batch: Batch, rest: Callable[[], object]) -> None:
+        def rest_long() -> None:
+            resting.set()
+            rest()
+
+        insert(connection, batch, rest_long)
+
+    monkeypatch.setattr(saving, "save", save)
+    clock = FakeClock(NOW)
+    async with MetricsCollector(tmp_path / "slow.db", clock=clock) as slow:
+        await slow.flush()
+        _record_many(slow, make_end, 2 * SLICE_ROWS)
+        while not resting.is_set():  # another thread
+            await clock.advance(SAVE_EVERY_S)
             await asyncio.sleep(0.005)
-        assert seen == saved
-        await clock.advance(SPREAD_S / 3)
+        assert await _saved(slow) == 0
+        if not is_leaving:
+            await slow.flush()
+            assert await _saved(slow) == 2 * SLICE_ROWS
+    async with MetricsReader(tmp_path / "slow.db", clock=clock) as reader:
+        assert await _saved(reader) == 2 * SLICE_ROWS
+
+
+def _record_many(collector: MetricsCollector, make_end: MakeEnd, count: int) -> None:
     for number in range(count):
         collector.record_operation("shell", make_end(1.0, item_id=f"op-{number}"))
-    await collector.flush()
-    assert await _saved(collector) == 2 * count
 
 
-async def _saved(collector: MetricsCollector) -> int:
-    operations = (await collector.get_convoy_stats()).operations
+async def _saved(metrics: MetricsReader) -> int:
+    operations = (await metrics.get_convoy_stats()).operations
     return sum(operations.values())
 
 
