@@ -49,6 +49,7 @@ from tests.bench.measuring import (
     print_result,
 )
 from tests.bench.metrics import MINUTES, fill
+from tests.bench.pacing import Pacer
 from tests.bench.turns import Begun, Turn, compare_turns
 from tests.bench.workstate import measure_one_transaction_each
 from tests.monitoring.asking import ask
@@ -117,6 +118,7 @@ class Stack:
         )
         self.recorded = 1
         """How many times over what ends is recorded just now; 0: metrics are off."""
+        self.pacer = Pacer()
 
     @property
     def recorder(self) -> MetricsCollector | None:
@@ -279,7 +281,7 @@ class Agent:
             return now_s
         due_s, self._due_s = self._due_s, self._due_s + self._pause_s
         if due_s > now_s:
-            await asyncio.sleep(due_s - now_s)
+            await self._stack.pacer.wait_until(due_s)
         return due_s
 
     def _note(self, item: WorkItem) -> None:

@@ -1,0 +1,43 @@
+"""Waking many tasks at their times by one timer: one for each costs more than what is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from heapq import heappop, heappush
+from itertools import count
+
+
+class Pacer:
+    """Wakes whoever waits for a time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        """A heap of times, each with who waits for it."""
+        self._numbers = count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait_until(self, due_s: float) -> None:
+        """Return when `time.perf_counter` has come to a time."""
+        woken = self._loop.create_future()
+        heappush(self._waiting, (due_s, next(self._numbers), woken))
+        if self._waiting[0][2] is woken:
+            self._set_timer()
+        await woken
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait_s = self._waiting[0][0] - time.perf_counter()
+        self._timer = self._loop.call_later(wait_s, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        now_s = time.perf_counter()
+        while self._waiting and self._waiting[0][0] <= now_s:
+            _, _, woken = heappop(self._waiting)
+            if not woken.done():
+                woken.set_result(None)
+        if self._waiting:
+            self._set_timer()
