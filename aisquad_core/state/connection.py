@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 from collections import deque
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import aiosqlite
@@ -18,14 +16,13 @@ import aiosqlite
 from aisquad_core.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Self
 
 T = TypeVar("T")
 
 BUSY_WAIT_S = 2.0
 """Seconds for which a lock of another program is waited for, before callers are told of it."""
-_SWITCH_INTERVAL_S = 0.001
 
 _CALLERS_FAULTS = frozenset(
     {
@@ -55,21 +52,6 @@ def as_storage_error(error: BaseException) -> StorageError | None:
     if code == sqlite3.SQLITE_BUSY:
         return StorageError(f"another program holds the database locked ({name})")
     return StorageError(f"{error} ({name})")
-
-
-@contextmanager
-def switching_quickly() -> Iterator[None]:
-    """Let a connection's thread have the interpreter within 1 ms while the loop is busy.
-
-    With Python's own 5 ms, a batch that is ready waits for the loop, and then the loop for it:
-    1,000 callers had 65,000 updates a second and p99 33 ms, with 1 ms 90,000 and 15 ms.
-    """
-    before_s = sys.getswitchinterval()
-    sys.setswitchinterval(min(before_s, _SWITCH_INTERVAL_S))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before_s)
 
 
 class _HopConnection(sqlite3.Connection):
