@@ -25,7 +25,7 @@ from aisquad_core.clock import SystemClock
 from aisquad_core.errors import InputError, StorageError
 from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
 from aisquad_core.state.connection_pool import ConnectionPool
-from aisquad_core.state.metrics.bins import histogram, percentile_s, unpack
+from aisquad_core.state.metrics.bins import histogram, pack, percentile_s, unpack
 from aisquad_core.state.metrics.figures import (
     ConvoyMetrics,
     ConvoyStats,
@@ -301,11 +301,15 @@ def _sum_up(
     bins: Sequence[str],
 ) -> tuple[Counter[str], Sum]:
     """Return how much ended with each outcome, and the durations of all together."""
-    counts = Counter[str]()
+    counts, timed = Counter[str](), Counter[int]()
     total = Sum()
     for outcome, number, count, sum_us in singly:
         counts[outcome] += count
-        total.add(count, number, sum_us)
+        total.count += count
+        if number >= 0:
+            timed[number] += count
+            total.sum_us += sum_us
+    total.packed = pack(timed)
     for outcome, count, sum_us in sums:
         counts[outcome] += count
         total.count += count
