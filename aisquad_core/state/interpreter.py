@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SWITCH_INTERVAL_S = 0.001
-_COLLECT_AFTER = 20_000
-"""New objects that wait for a collection, some 4 MB of what nobody needs any more at most."""
+_COLLECT_AFTER = 3_000
+"""New objects that wait for a collection, which takes about a millisecond then."""
 
 
 @contextmanager
@@ -34,9 +34,9 @@ def switching_quickly() -> Iterator[None]:
 def collecting_seldom() -> Iterator[None]:
     """Let garbage wait until there is something to collect.
 
-    Nearly all that callers make dies with its last reference. Python's own collections, after 700
-    new objects, find nothing, and each tenth holds up every thread for 1 to 2 ms: at 10,000
-    changes a second p99 was a fifth higher.
+    Nearly all that callers make dies with its last reference. After 700 new objects, as Python
+    would have it, collections find nothing and hold up every thread all the same: at 10,000
+    changes a second p99 was a fifth higher. With 20,000 it was as now, but one took 10 ms.
     """
     before = gc.get_threshold()
     if 0 < before[0] < _COLLECT_AFTER:  # 0: somebody has turned them off

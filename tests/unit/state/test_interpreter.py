@@ -7,7 +7,7 @@ import pytest
 from aisquad_core.state.interpreter import collecting_seldom
 
 
-@pytest.mark.parametrize(("before", "within"), [(700, 20_000), (50_000, 50_000), (0, 0)])
+@pytest.mark.parametrize(("before", "within"), [(700, 3_000), (50_000, 50_000), (0, 0)])
 def test_garbage_waits_while_it_lasts_unless_somebody_has_said_otherwise(
     before: int, within: int
 ) -> None:
