@@ -274,7 +274,8 @@ class Agent:
     async def _until_due(self) -> float:
         """Wait for the time of the next change; return since when it counts as waited for.
 
-        A change that is late because the one before took long was due all the same.
+        A change that is late because the one before took long, or the loop was busy, was due all
+        the same; one that the pacer wakes early begins then.
         """
         now_s = time.perf_counter()
         if not self._pause_s:
@@ -282,6 +283,7 @@ class Agent:
         due_s, self._due_s = self._due_s, self._due_s + self._pause_s
         if due_s > now_s:
             await self._stack.pacer.wait_until(due_s)
+            return min(due_s, time.perf_counter())
         return due_s
 
     def _note(self, item: WorkItem) -> None:
