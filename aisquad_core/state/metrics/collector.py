@@ -45,9 +45,10 @@ MAX_UNSAVED = 50_000
 SAVE_EVERY_S = 1.0
 """Seconds for which records are gathered before they are saved together."""
 SPREAD_S = 0.5
-"""Seconds of rests over which much work is spread, so that it holds up nobody."""
+"""Seconds over which much work is spread, so that it holds up nobody: the transactions that it
+takes, or the steps of the only one."""
 _RESTS = BATCH_ROWS // SLICE_ROWS + 3
-"""How often a transaction of `BATCH_ROWS` rests."""
+"""How often the only transaction rests at most."""
 RETRY_S = 5.0
 """Seconds before storage that refused is tried again."""
 PRUNE_EVERY_S = 3_600.0
@@ -336,8 +337,11 @@ class MetricsCollector(MetricsReader):
         try:
             connection = self._connection or await self._connect()
             transactions = self._pending.transactions
-            for _ in range(transactions):
-                rest = partial(self._hurry.wait, SPREAD_S / transactions / _RESTS)
+            is_calm = transactions == 1 and not self._hurry.is_set()
+            rest = partial(self._hurry.wait, SPREAD_S / _RESTS) if is_calm else None
+            for number in range(transactions):
+                if number and not self._hurry.is_set():
+                    await self._until_due(SPREAD_S / transactions)
                 saved += await self._save(connection, self._pending.take(), rest)
             await self._prune(connection, limit=PRUNED_ROWS + 2 * saved)
         except Exception as error:  # whatever it is, metrics stop no work
@@ -355,7 +359,7 @@ class MetricsCollector(MetricsReader):
         return one_line(f"metrics are not being recorded{dropped}: {file}{error}")
 
     async def _save(
-        self, connection: ThreadConnection, batch: Batch, rest: Callable[[], object]
+        self, connection: ThreadConnection, batch: Batch, rest: Callable[[], object] | None
     ) -> int:
         """Save a batch and return its size; what storage refuses waits again."""
 

@@ -24,7 +24,7 @@ from aisquad_core.state.metrics import (
     ResourceMetrics,
     saving,
 )
-from aisquad_core.state.metrics.collector import SAVE_EVERY_S
+from aisquad_core.state.metrics.collector import SAVE_EVERY_S, SPREAD_S
 from aisquad_core.state.metrics.pending import BATCH_ROWS
 from aisquad_core.state.metrics.saving import SLICE_ROWS, Batch
 from aisquad_core.testing import FakeClock
@@ -254,17 +254,20 @@ async def test_ids_that_are_no_text_do_not_cost_the_other_records(
     assert {failure.key.item_id for failure in failures} == {r"a\xff", "b"}
 
 
-async def test_many_records_are_saved_bit_by_bit(
+async def test_many_records_are_saved_bit_by_bit_and_at_once_when_asked_for(
     collector: MetricsCollector, clock: FakeClock, make_end: MakeEnd
 ) -> None:
     count = 2 * BATCH_ROWS + 1
     _record_many(collector, make_end, count)
     await clock.advance(SAVE_EVERY_S)
-    seen = {0}
-    while max(seen) < count:
-        await asyncio.sleep(0.005)  # another thread
-        seen.add(await _saved(collector))
-    assert seen <= {0, BATCH_ROWS, 2 * BATCH_ROWS, count}
+    for saved in (BATCH_ROWS, 2 * BATCH_ROWS, count):
+        while (seen := await _saved(collector)) < saved:  # noqa: ASYNC110  # another thread
+            await asyncio.sleep(0.005)
+        assert seen == saved
+        await clock.advance(SPREAD_S / 3)
+    _record_many(collector, make_end, count)
+    await collector.flush()
+    assert await _saved(collector) == 2 * count
 
 
 @pytest.mark.parametrize("is_leaving", [False, True])
@@ -275,12 +278,15 @@ async def test_a_save_that_takes_its_time_makes_haste_when_it_is_waited_for(
     resting = threading.Event()
     insert = saving.save
 
-    def save(connection: sqlite3.Connection, batch: Batch, rest: Callable[[], object]) -> None:
-        def rest_long() -> None:
+    def save(
+        connection: sqlite3.Connection, batch: Batch, rest: Callable[[], object] | None
+    ) -> None:
+        def tell_and_rest() -> None:
+            assert rest is not None
             resting.set()
             rest()
 
-        insert(connection, batch, rest_long)
+        insert(connection, batch, None if rest is None else tell_and_rest)
 
     monkeypatch.setattr(saving, "save", save)
     clock = FakeClock(NOW)
