@@ -38,8 +38,6 @@ COPY_BACK_PAGES = 600
 who has been answered, and during which the next changes gather anyway."""
 PAGES_OF_COMMIT = 8
 """Estimate of the pages that a commit writes beside one for each change."""
-CACHE_KIB = 16_000
-"""What a writer keeps of its database in memory at most: where rows go into the indexes."""
 JOURNAL_SIZE_LIMIT_BYTES = 8 * 1024 * 1024
 """Size to which the WAL may shrink: space in which outcomes are settled on a full disk."""
 MAX_JOBS = 64
@@ -368,7 +366,6 @@ def prepare_for_writing(
         (f"synchronous = {synchronous}", None),
         (f"journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}", JOURNAL_SIZE_LIMIT_BYTES),
         (f"wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}", WAL_AUTOCHECKPOINT_PAGES),
-        (f"cache_size = -{CACHE_KIB}", None),
         ("temp_store = MEMORY", None),
     ):
         rows = connection.execute(f"PRAGMA {pragma}").fetchall()
