@@ -340,7 +340,7 @@ class WorkState:
 
     @property
     def stalled_s(self) -> float:
-        """Seconds that the present commit has taken so far; 0: there is none."""
+        """Seconds that the present commit, or copying of the WAL, has taken; 0: there is none."""
         return self._writer.commit_age_s
 
     @property

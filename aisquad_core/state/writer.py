@@ -34,8 +34,8 @@ T = TypeVar("T")
 WAL_AUTOCHECKPOINT_PAGES = 2_000
 """Pages in the WAL (8 MB) after which a commit also copies them into the database."""
 COPY_BACK_PAGES = 600
-"""Pages, as estimated, after which that is done between two commits: 3 ms for which nobody waits
-who has been answered, and during which the next changes gather anyway."""
+"""Pages, as estimated, after which that is done between two commits. It takes 3 ms, for which
+nobody waits who has been answered, and during which the next changes gather."""
 PAGES_OF_COMMIT = 8
 """Estimate of the pages that a commit writes beside one for each change."""
 JOURNAL_SIZE_LIMIT_BYTES = 8 * 1024 * 1024
@@ -243,7 +243,7 @@ class Writer:
 
     @property
     def commit_age_s(self) -> float:
-        """Seconds since the present commit began; 0: there is none."""
+        """Seconds since the present commit, or copying of the WAL, began; 0: there is none."""
         begun_s = self._commit_begun_s
         return 0.0 if begun_s is None else self._clock.monotonic() - begun_s
 
@@ -286,7 +286,7 @@ class Writer:
             return
         self._commit_begun_s = self._clock.monotonic()
         try:
-            with suppress(sqlite3.Error):  # it is tried again, as what SQLite itself begins is
+            with suppress(sqlite3.Error):  # all is in the WAL still, and copied with what follows
                 await self.run_outside_transaction(
                     lambda connection: connection.execute(
                         "PRAGMA wal_checkpoint(PASSIVE)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from aisquad_core.errors import ConcurrentUpdateError, StorageError
 from aisquad_core.model import ItemKey, RunUpdate, WorkItem, WorkStatus
 from aisquad_core.state import connection as connection_module
+from aisquad_core.state import writer
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeClock
 
@@ -180,3 +182,29 @@ async def test_a_work_state_that_is_left_meanwhile_says_that_it_cannot_be_told(
         with pytest.raises(StorageError, match="may be committed, or not"):
             await doubtful
         await leaving
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+async def test_the_wal_is_copied_back_after_the_answer_and_a_failure_of_that_costs_nothing(
+    disk: Disk, state: WorkState, monkeypatch: pytest.MonkeyPatch, *, is_broken: bool
+) -> None:
+    monkeypatch.setattr(writer, "COPY_BACK_PAGES", 1)
+    if is_broken:
+        disk.fail("PRAGMA wal_checkpoint", is_kept=False)
+    assert await state.run_update(start("op-0")) == 2
+    monkeypatch.setattr(writer, "COPY_BACK_PAGES", 1_000_000)
+    await state.mark(is_probe=True)  # behind the copying
+    assert disk.fails_at is None
+    assert copied_status(state) == (None if is_broken else "in_progress")
+    assert (await state.get(ItemKey("build-1", "op-0"))).status is RUNNING
+
+
+def copied_status(state: WorkState) -> str | None:
+    """Return what the database says of op-0 without its WAL."""
+    uri = f"{state._path.absolute().as_uri()}?immutable=1"
+    with closing(sqlite3.connect(uri, uri=True)) as database:
+        has_items = database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'work_items'")
+        if not has_items.fetchall():
+            return None
+        [(status,)] = database.execute("SELECT status FROM work_items").fetchall()
+        return str(status)
