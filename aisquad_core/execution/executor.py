@@ -12,17 +12,17 @@ import heapq
 from typing import TYPE_CHECKING
 
 from aisquad_core.errors import RunnerError
+from aisquad_core.execution import updates
 from aisquad_core.execution.outcome import judge, retry_delay_s
 from aisquad_core.execution.run import Run, StopRequest
 from aisquad_core.execution.runner import Exit, Finding, StartRequest
-from aisquad_core.model import FAILURE_STATUSES, RunUpdate, StopReason, Try, WorkStatus
+from aisquad_core.model import FAILURE_STATUSES, StopReason, WorkStatus
 from aisquad_core.sanitise import one_line
 from aisquad_core.state.operation_text import decode_operation
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
-    from datetime import datetime
 
     from aisquad_core.clock import Clock
     from aisquad_core.execution.environment import EnvironmentStore
@@ -285,7 +285,8 @@ class ConvoyExecutor:
                 return message
             if not inbox.empty():
                 continue
-            await self._ledger.commit(run.task, self._running(run, stopping=message.reason))
+            update = updates.running(run, self._boot_id, stopping=message.reason)
+            await self._ledger.commit(run.task, update)
             run.is_signalled = True
             if inbox.empty():
                 run.noted.set()
@@ -350,7 +351,7 @@ class ConvoyExecutor:
                 self._ledger.requeue(run.task)
             return False
         run.started_at = self._clock.now()
-        return await self._ledger.commit_start(run.task, self._running(run))
+        return await self._ledger.commit_start(run.task, updates.running(run, self._boot_id))
 
     async def _start_request(self, run: Run) -> StartRequest:
         record = run.task.convoy.record
@@ -376,21 +377,6 @@ class ConvoyExecutor:
 
     # Settling
 
-    def _running(self, run: Run, *, stopping: StopReason | None = None) -> RunUpdate:
-        task = run.task
-        return RunUpdate(
-            convoy_id=task.convoy.record.id,
-            item_id=task.item_id,
-            expected_version=task.version,
-            previous=task.status,
-            status=WorkStatus.IN_PROGRESS,
-            attempt=task.attempt,
-            token=run.token or None,
-            boot_id=self._boot_id,
-            stopping=stopping,
-            started_at=run.started_at,
-        )
-
     def _judge(self, run: Run, end: Exit) -> Verdict:
         """Decide what the end means; if that stops the convoy, do so before the slot is free."""
         task = run.task
@@ -411,33 +397,7 @@ class ConvoyExecutor:
         task = run.task
         verdict = verdict or self._judge(run, end)
         finished_at = end.finished_at or self._clock.now()
-        if verdict.status.is_final:
-            update = RunUpdate(
-                convoy_id=task.convoy.record.id,
-                item_id=task.item_id,
-                expected_version=task.version,
-                previous=task.status,
-                status=verdict.status,
-                attempt=task.attempt,
-                token=run.token or None,
-                boot_id=self._boot_id,
-                exit_code=end.exit_code,
-                error=verdict.error,
-                started_at=run.started_at,
-                finished_at=finished_at,
-            )
-        else:
-            update = RunUpdate(
-                convoy_id=task.convoy.record.id,
-                item_id=task.item_id,
-                expected_version=task.version,
-                previous=task.status,
-                status=verdict.status,
-                attempt=task.attempt + verdict.is_retry,
-                ended_try=_ended_try(run, verdict.ended_as, end, verdict.error, finished_at)
-                if verdict.is_retry
-                else None,
-            )
+        update = updates.ended(run, self._boot_id, end, verdict, finished_at=finished_at)
         await self._ledger.commit(task, update)
         if verdict.status.is_final:
             task.convoy.record_end(self._clock.monotonic())
@@ -496,17 +456,3 @@ class ConvoyExecutor:
         finally:
             for task in tasks:
                 task.cancel()
-
-
-def _ended_try(
-    run: Run, status: WorkStatus, end: Exit, error: str | None, finished_at: datetime
-) -> Try:
-    return Try(
-        attempt=run.task.attempt,
-        status=status,
-        exit_code=end.exit_code,
-        error=error,
-        started_at=run.started_at,
-        finished_at=finished_at,
-        token=run.token or None,
-    )
