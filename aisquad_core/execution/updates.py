@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from aisquad_core.model import RunUpdate, Try, WorkStatus
 
 if TYPE_CHECKING:
@@ -17,14 +19,8 @@ if TYPE_CHECKING:
 
 def running(run: Run, boot_id: str, *, stopping: StopReason | None = None) -> RunUpdate:
     """Return that a run begins, or that it goes on and is to be stopped."""
-    task = run.task
-    return RunUpdate(
-        convoy_id=task.convoy.record.id,
-        item_id=task.item_id,
-        expected_version=task.version,
-        previous=task.status,
-        status=WorkStatus.IN_PROGRESS,
-        attempt=task.attempt,
+    return replace(
+        _now(run, WorkStatus.IN_PROGRESS),
         token=run.token or None,
         boot_id=boot_id,
         stopping=stopping,
@@ -36,15 +32,10 @@ def ended(
     run: Run, boot_id: str, end: Exit, verdict: Verdict, *, finished_at: datetime
 ) -> RunUpdate:
     """Return how an attempt ended, or that its item goes back to the queue."""
-    task = run.task
+    update = _now(run, verdict.status)
     if verdict.status.is_final:
-        return RunUpdate(
-            convoy_id=task.convoy.record.id,
-            item_id=task.item_id,
-            expected_version=task.version,
-            previous=task.status,
-            status=verdict.status,
-            attempt=task.attempt,
+        return replace(
+            update,
             token=run.token or None,
             boot_id=boot_id,
             exit_code=end.exit_code,
@@ -52,8 +43,10 @@ def ended(
             started_at=run.started_at,
             finished_at=finished_at,
         )
+    if not verdict.is_retry:
+        return update
     ended_try = Try(
-        attempt=task.attempt,
+        attempt=update.attempt,
         status=verdict.ended_as,
         exit_code=end.exit_code,
         error=verdict.error,
@@ -61,12 +54,17 @@ def ended(
         finished_at=finished_at,
         token=run.token or None,
     )
+    return replace(update, attempt=update.attempt + 1, ended_try=ended_try)
+
+
+def _now(run: Run, status: WorkStatus) -> RunUpdate:
+    """Return that a run's item is in a status from now on, in the same attempt."""
+    task = run.task
     return RunUpdate(
         convoy_id=task.convoy.record.id,
         item_id=task.item_id,
         expected_version=task.version,
         previous=task.status,
-        status=verdict.status,
-        attempt=task.attempt + verdict.is_retry,
-        ended_try=ended_try if verdict.is_retry else None,
+        status=status,
+        attempt=task.attempt,
     )
