@@ -233,7 +233,8 @@ class StorageBackpressure:
             now_s = self._clock.monotonic()
             self._drains.append((1, now_s - self._busy_since_s))
             self._busy_since_s = now_s
-        self._let_in()
+        if self._queue:
+            self._let_in()
 
     def _has_room(self, *, is_new_work: bool) -> bool:
         return not self.should_reject() if is_new_work else self.pending < self._capacity

@@ -157,9 +157,18 @@ class BulkUpdate:
                     winners.append(row)
                 else:
                     failures[index] = mismatch
-            if winners and self.run(connection, winners, frozenset()) != len(winners):
+            if winners and not self._run_all(connection, winners):
                 raise StateError("work items changed under their only writer")
         return failures
+
+    def _run_all(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> bool:
+        """Change rows whose version and status were compared; return whether that is done.
+
+        First as most are: setting the indexed columns of all because of a single row, or because
+        another caller lost, takes three times as long.
+        """
+        changed = self.run(connection, rows, self.assumed)
+        return (changed or self.run(connection, rows, frozenset())) == len(rows)
 
 
 def padded_size(count: int) -> int:

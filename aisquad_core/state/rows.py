@@ -221,7 +221,7 @@ def run_update_row(update: RunUpdate) -> Row:
 
 def item_update_row(item: WorkItem) -> Row:
     """Return the row of `ITEM_UPDATE`, but for `updated_at`."""
-    status = item.status.value
+    status = item.status._value_
     return (
         item.convoy_id,
         item.id,
@@ -240,7 +240,7 @@ def _mutable_values(item: WorkItem) -> Row:
         item.node,
         item.token,
         item.boot_id,
-        None if item.stopping is None else item.stopping.value,
+        None if item.stopping is None else item.stopping._value_,
         item.exit_code,
         words_or_none(item.error),
         words_or_none(item.reason),
@@ -275,7 +275,7 @@ def inserted_row(item: WorkItem, created_at: str) -> Row:
     return (
         item.convoy_id,
         item.id,
-        item.status.value,
+        item.status._value_,
         item.version,
         created_at,
         stamp(item.updated_at),
