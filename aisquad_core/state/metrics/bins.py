@@ -27,6 +27,7 @@ _LAST_US = 10 * 365 * 86_400 * 1_000_000
 _BINS_SHOWN = 40
 _WIDTH_BYTES = 5
 """Of each bin's count in a packed number: over a million million."""
+_NO_COUNT = bytes(_WIDTH_BYTES)
 
 
 def _lower_bounds() -> tuple[int, ...]:
@@ -50,12 +51,13 @@ def pack(counts: Mapping[int, int]) -> int:
 
 def unpack(packed: int) -> dict[int, int]:
     """Return the counts that are not 0."""
-    data = packed.to_bytes(_WIDTH_BYTES * len(LOWER_US), "little")
-    counts = (
-        int.from_bytes(data[start : start + _WIDTH_BYTES], "little")
-        for start in range(0, len(data), _WIDTH_BYTES)
-    )
-    return {number: count for number, count in enumerate(counts) if count}
+    size = -(-packed.bit_length() // (8 * _WIDTH_BYTES)) * _WIDTH_BYTES
+    data = packed.to_bytes(size, "little")
+    return {
+        start // _WIDTH_BYTES: int.from_bytes(count, "little")
+        for start in range(0, size, _WIDTH_BYTES)
+        if (count := data[start : start + _WIDTH_BYTES]) != _NO_COUNT
+    }
 
 
 def percentile_s(counts: Mapping[int, int], percent: float) -> float | None:

@@ -42,17 +42,15 @@ _SUMMED = ((2, HOUR_S), (3, HOUR_S), (4, DAY_S))
 """Number of the part of the time as its parameters have it, and the width of the sums there."""
 
 
-def _ends(kind: str, singly: str, ended_us: str) -> tuple[str, str, str]:
-    """Return queries for what ended: at the edges by outcome and bin; stored sums; their bins."""
+def _ends(kind: str, singly: str, ended_us: str) -> tuple[str, str]:
+    """Return queries for what ended: at the edges by outcome and bin; stored sums, without bins."""
     edges = _edges(f"SELECT {{sign}} AS sign, {singly}", ended_us)
     sums = " UNION ALL ".join(
-        f"SELECT outcome, count, sum_us, bins FROM ends WHERE kind = '{kind}'"
+        f"SELECT rowid AS number, outcome, count, sum_us FROM ends WHERE kind = '{kind}'"
         f" AND width_s = {width_s} AND start_us >= :a{number} AND start_us < :b{number}"
         for number, width_s in _SUMMED
     )
-    # Put together as text: a quarter of a megabyte of digits, which SQLite would parse as JSON.
-    bins = f"SELECT '[\"' || coalesce(group_concat(hex(bins), '\",\"'), '') || '\"]' FROM ({sums})"
-    return _by_bin(edges), _as_json("outcome, count, sum_us", sums), bins
+    return _by_bin(edges), _as_json("number, outcome, count, sum_us", sums)
 
 
 def _edges(rows: str, ended_us: str) -> str:
@@ -173,7 +171,6 @@ CONVOY_PAST = _together(
     _throughput("ended_us", _singly(_OF_CONVOY)),
     _by_bin(f"SELECT 1 AS sign, {_OUTCOME} AS outcome, bin, duration_us AS sum_us {_OF_CONVOY}"),
     "'[]'",  # of one convoy no sums are kept
-    "'[]'",
     _agents(f"{_AGENT_ENDS_SINGLY.format(sign=1)} {_OF_CONVOY}"),
     _slowest(_OF_CONVOY),
 )

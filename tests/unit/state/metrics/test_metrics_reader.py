@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aisquad_core.api import AgentFigures, SlowOperation, ThroughputPoint
 from aisquad_core.errors import InputError, StorageError
 from aisquad_core.model import ConvoyStatus, ItemKey, RunUpdate, WorkStatus
-from aisquad_core.state.metrics import MetricsCollector, MetricsReader, ResourceMetrics
+from aisquad_core.state.metrics import (
+    MetricsCollector,
+    MetricsReader,
+    ResourceMetrics,
+    kept_bins,
+)
 from aisquad_core.testing import FakeClock
 from tests.unit.state.metrics.conftest import NOW
 
@@ -179,23 +184,26 @@ GRAINS = (timedelta(hours=1), timedelta(minutes=1))
 _AGES_S = st.integers(min_value=0, max_value=40 * 86_400)
 
 
+def _end(age_s: int, duration_s: int) -> RunUpdate:
+    finished_at = NOW - timedelta(seconds=age_s)
+    return RunUpdate(
+        convoy_id="build-1",
+        item_id="lint",
+        expected_version=1,
+        previous=WorkStatus.IN_PROGRESS,
+        status=WorkStatus.COMPLETED,
+        started_at=finished_at - timedelta(seconds=duration_s),
+        finished_at=finished_at,
+    )
+
+
 async def _with_operations(
     path: Path, ages_s: list[int], period_s: float, points: int
 ) -> tuple[Counter[datetime], int, int]:
     clock = FakeClock(NOW)
     async with MetricsCollector(path, clock=clock) as collector:
         for age_s in ages_s:
-            finished_at = NOW - timedelta(seconds=age_s)
-            end = RunUpdate(
-                convoy_id="build-1",
-                item_id="lint",
-                expected_version=1,
-                previous=WorkStatus.IN_PROGRESS,
-                status=WorkStatus.COMPLETED,
-                started_at=finished_at,
-                finished_at=finished_at,
-            )
-            collector.record_operation("shell", end)
+            collector.record_operation("shell", _end(age_s, 0))
         await collector.flush()
         past = await collector.history(period_s=period_s, points=points)
         ended = (await collector.get_convoy_stats(period_s / 60)).operations
@@ -225,6 +233,49 @@ def test_no_operation_is_missed_or_counted_twice(
     start = NOW - timedelta(seconds=period_s)
     stretches = {start + number * timedelta(seconds=period_s) / points for number in range(points)}
     assert set(throughput) <= stretches
+
+
+async def _asked_again_and_again(
+    path: Path, saves: list[list[tuple[int, int]]], period_s: float
+) -> None:
+    clock = FakeClock(NOW)
+    async with (
+        MetricsCollector(path, clock=clock) as collector,
+        MetricsReader(path, clock=clock) as asked_before,
+    ):
+        for ends in saves:
+            for age_s, duration_s in ends:
+                collector.record_operation("shell", _end(age_s, duration_s))
+            await collector.flush()
+            async with MetricsReader(path, clock=clock) as new:
+                for minutes in (period_s / 60, 60 * 24 * 30):
+                    expected = await new.get_convoy_stats(minutes)
+                    assert await asked_before.get_convoy_stats(minutes) == expected
+                history = await new.history(period_s=period_s)
+            assert await asked_before.history(period_s=period_s) == history
+
+
+@pytest.mark.parametrize("most_kept", [2, kept_bins.MOST_KEPT])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    saves=st.lists(
+        st.lists(st.tuples(_AGES_S, st.integers(0, 3)), max_size=6), min_size=2, max_size=5
+    ),
+    period_s=st.integers(min_value=1, max_value=35 * 86_400),
+)
+def test_a_reader_that_was_asked_before_says_what_a_new_one_says(
+    monkeypatch: pytest.MonkeyPatch,
+    most_kept: int,
+    saves: list[list[tuple[int, int]]],
+    period_s: int,
+) -> None:
+    monkeypatch.setattr(kept_bins, "MOST_KEPT", most_kept)
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_asked_again_and_again(Path(folder) / "metrics.db", saves, float(period_s)))
 
 
 async def _with_samples(
