@@ -5,9 +5,9 @@ convoy of its team, claims it (for a token of its own), changes it a few times, 
 somebody else's change of the same version, completes it, records all that in the metrics, and takes
 the next. Every one of these is awaited until it is committed (`synchronous=FULL`). With `--rate`
 the agents begin so many changes a second together, and what is late counts from when it was due.
-Meanwhile the machine is sampled each second, and `/metrics/stats` over 30 days is asked for ten
-times a second. At the end the database is read by itself: each item must stand where its agent was
-told.
+Meanwhile the machine is sampled each second, and another process asks for `/metrics/stats` over
+30 days ten times a second. At the end the database is read by itself: each item must stand where
+its agent was told.
 
 With `--metrics both` it says instead what the metrics cost: short turns with and without them
 alternate on the same stack, and each end is recorded ten times over (`--recorded`), which lifts a
@@ -25,7 +25,7 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -51,16 +51,17 @@ from tests.bench.measuring import (
 from tests.bench.metrics import MINUTES, fill
 from tests.bench.pacing import Pacer
 from tests.bench.turns import Begun, Turn, compare_turns
+from tests.bench.viewing import Viewer
 from tests.bench.workstate import measure_one_transaction_each
-from tests.monitoring.asking import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
     from aisquad_core.clock import Clock
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 CHANGES = 6
 """Of an item between its claim and its end."""
@@ -102,6 +103,8 @@ class Tally:
     """Processor time of the process in that."""
     loop_cpu_s: float = 0.0
     """Of the loop's thread alone."""
+    worst_late_s: float = 0.0
+    """How long after its time a change began at worst; 0 without a rate."""
 
 
 class Stack:
@@ -203,7 +206,7 @@ class Agent:
             updated_at=now,
             position=count % ITEMS_EACH * team.members + self._place,
         )
-        await self._timed(lambda: stack.state.create(item))
+        await self._timed(stack.state.create, item)
         self._note(item)
         await stack.limiter.acquire(self._name)
         item = await self._run(item, WorkStatus.IN_PROGRESS, started_at=stack.clock.now())
@@ -232,7 +235,7 @@ class Agent:
             started_at=started_at or item.started_at,
             finished_at=finished_at,
         )
-        version = await self._timed(lambda: self._stack.state.run_update(update))
+        version = await self._timed(self._stack.state.run_update, update)
         if status.is_final and (recorder := self._stack.recorder) is not None:
             for _ in range(self._stack.recorded):
                 recorder.record_operation(self._name, update)
@@ -243,9 +246,8 @@ class Agent:
     async def _change(self, item: WorkItem) -> WorkItem:
         """Store a change; where somebody else was faster, read again and repeat it."""
         while True:
-            wanted = item
             try:
-                item = await self._timed(lambda: self._stack.state.update(wanted))  # noqa: B023  # called at once
+                item = await self._timed(self._stack.state.update, item)
             except ConcurrentUpdateError:
                 self._tally.conflicts += 1
                 stored = await self._stack.state.get(item.key)
@@ -256,38 +258,33 @@ class Agent:
 
     async def _meddle(self, item: WorkItem) -> None:
         """Change the item as somebody else would who read it at the same time."""
-        changed = await self._timed(
-            lambda: self._stack.state.update(replace(item, reason="looked at"))
-        )
+        changed = await self._timed(self._stack.state.update, replace(item, reason="looked at"))
         self._note(changed)
 
-    async def _timed(self, write: Callable[[], Awaitable[T]]) -> T:
-        begun_s = await self._until_due()
+    async def _timed(self, write: Callable[[U], Awaitable[T]], change: U) -> T:
+        """Wait for the time of the next change, make it, and count how long that took.
+
+        One that is late because the one before took long, or the loop was busy, was due all the
+        same; one that the pacer wakes early begins then.
+        """
+        begun_s = time.perf_counter()
+        if self._pause_s:
+            due_s, self._due_s = self._due_s, self._due_s + self._pause_s
+            if due_s > begun_s:
+                await self._stack.pacer.reach(due_s)
+                begun_s = time.perf_counter()
+            begun_s = min(due_s, begun_s)
         async with self._stack.backpressure.acquire():
-            result = await write()
+            result = await write(change)
         finished_s = time.perf_counter()
-        if self._tally.begins_s <= begun_s < self._tally.ends_s:
-            self._tally.latencies_s.append(finished_s - begun_s)
-            self._tally.done += finished_s < self._tally.ends_s
+        tally = self._tally
+        if tally.begins_s <= begun_s < tally.ends_s:
+            tally.latencies_s.append(finished_s - begun_s)
+            tally.done += finished_s < tally.ends_s
         return result
 
-    async def _until_due(self) -> float:
-        """Wait for the time of the next change; return since when it counts as waited for.
-
-        A change that is late because the one before took long, or the loop was busy, was due all
-        the same; one that the pacer wakes early begins then.
-        """
-        now_s = time.perf_counter()
-        if not self._pause_s:
-            return now_s
-        due_s, self._due_s = self._due_s, self._due_s + self._pause_s
-        if due_s > now_s:
-            await self._stack.pacer.wait_until(due_s)
-            return min(due_s, time.perf_counter())
-        return due_s
-
     def _note(self, item: WorkItem) -> None:
-        self._tally.versions[item.id] = item.version, item.status.value
+        self._tally.versions[item.id] = item.version, item.status._value_
 
 
 async def tick(stack: Stack, tally: Tally) -> None:
@@ -305,16 +302,6 @@ async def tick(stack: Stack, tally: Tally) -> None:
                 )
             )
         await stack.clock.sleep(TICK_S)
-
-
-async def watch(stack: Stack, tally: Tally, port: int) -> None:
-    """Ask for the figures of 30 days, as a dashboard that many look at."""
-    while (begun_s := time.perf_counter()) < tally.ends_s:
-        reply = await ask(port, f"/metrics/stats?time_range={MINUTES}")
-        tally.errors += reply.status != 200
-        if begun_s >= tally.begins_s:
-            tally.stats_s.append(time.perf_counter() - begun_s)
-        await stack.clock.sleep(ASK_EVERY_S)
 
 
 def count_lost(database: Path, tally: Tally) -> int:
@@ -350,6 +337,17 @@ def figures(tally: Tally, seconds: float) -> dict[str, float]:
     return result
 
 
+@asynccontextmanager
+async def _viewing(folder: Path) -> AsyncIterator[Viewer]:
+    """Serve the figures of 30 days from this loop, and let somebody look at them."""
+    settings = Settings(workstate_db=folder / "workstate.db")
+    async with (
+        Monitoring(settings, port=0) as monitoring,
+        Viewer(monitoring.port, f"/metrics/stats?time_range={MINUTES}", ASK_EVERY_S) as viewer,
+    ):
+        yield viewer
+
+
 @dataclass(frozen=True)
 class Crowd:
     """Who works, and for how long."""
@@ -368,21 +366,24 @@ class Crowd:
             await exits.enter_async_context(stack.state)
             if stack.collector is not None:
                 await exits.enter_async_context(stack.collector)
-            monitoring: Monitoring | None = None
-            if is_watched:
-                settings = Settings(workstate_db=folder / "workstate.db")
-                monitoring = await exits.enter_async_context(Monitoring(settings, port=0))
+            viewer = await exits.enter_async_context(_viewing(folder)) if is_watched else None
             gc.freeze()  # as the engine does with a large convoy
             begins_s = time.perf_counter() + WARM_UP_S
             tally = Tally(begins_s, begins_s + self.seconds)
             begun = time.perf_counter(), time.process_time(), time.thread_time()
             async with asyncio.TaskGroup() as tasks:
                 self._begin(tasks, stack, tally)
-                if monitoring is not None:
-                    tasks.create_task(watch(stack, tally, monitoring.port))
             tally.took_s = time.perf_counter() - begun[0]
             tally.cpu_s = time.process_time() - begun[1]
             tally.loop_cpu_s = time.thread_time() - begun[2]
+            tally.worst_late_s = stack.pacer.worst_late_s
+        if viewer is not None:
+            tally.errors += sum(look.status != 200 for look in viewer.looks)
+            tally.stats_s = [
+                look.took_s
+                for look in viewer.looks
+                if tally.begins_s <= look.begun_s < tally.ends_s
+            ]
         return tally
 
     def _begin(self, tasks: asyncio.TaskGroup, stack: Stack, tally: Tally) -> None:
@@ -428,11 +429,16 @@ class Crowd:
         """Let them work once in an empty folder and look at what they left."""
         if has_past:
             await fill(folder / "metrics.db", PAST_DAYS, PAST_A_DAY)
-        async with StallMeter() as stalls:
-            tally = await self.work(folder, has_metrics=has_metrics, is_watched=has_past)
+        work = self.work(folder, has_metrics=has_metrics, is_watched=has_past)
+        if self.rate:  # looking at the loop a thousand times a second would be a part of its load
+            tally = await work
+            worst = {"worst_late_ms": tally.worst_late_s * 1_000}
+        else:
+            async with StallMeter() as stalls:
+                tally = await work
+            worst = {"worst_stall_ms": stalls.worst_ms}
         lost = await asyncio.to_thread(count_lost, folder / "workstate.db", tally)
-        result = figures(tally, self.seconds)
-        return {**result, "lost": lost, "worst_stall_ms": stalls.worst_ms}
+        return {**figures(tally, self.seconds), "lost": lost, **worst}
 
 
 def main() -> None:

@@ -23,14 +23,16 @@ class Pacer:
         """A heap of times, each with who waits for it."""
         self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
+        self.worst_late_s = 0.0
+        """How long after his time somebody was woken: the loop was at something else."""
 
-    async def wait_until(self, due_s: float) -> None:
-        """Return when `time.perf_counter` has come to a time, or less than 1 ms before."""
+    def reach(self, due_s: float) -> asyncio.Future[None]:
+        """Return what is done when `time.perf_counter` comes to a time, or up to 1 ms before."""
         woken = self._loop.create_future()
         heappush(self._waiting, (due_s, next(self._numbers), woken))
         if self._waiting[0][2] is woken:
             self._set_timer()
-        await woken
+        return woken
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -40,7 +42,9 @@ class Pacer:
 
     def _wake(self) -> None:
         self._timer = None
-        until_s = time.perf_counter() + _RESOLUTION_S
+        now_s = time.perf_counter()
+        until_s = now_s + _RESOLUTION_S
+        self.worst_late_s = max(self.worst_late_s, now_s - self._waiting[0][0])
         while self._waiting and self._waiting[0][0] <= until_s:
             _, _, woken = heappop(self._waiting)
             if not woken.done():
