@@ -186,6 +186,8 @@ class Steering:
         waiting = [task for task in retried if task.status is WorkStatus.BLOCKED]
         for_nothing = [task for task in waiting if not task.open_needs]
         await self._ledger.move(for_nothing, WorkStatus.PENDING)
+        if convoy.is_paused or convoy.hold is not None:
+            self._scheduler.join(convoy)
         convoy.hold = None
         if not has_ended:  # a pause ends last, so that nothing starts that has to wait
             await self._let_run(convoy)

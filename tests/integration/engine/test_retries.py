@@ -253,3 +253,35 @@ async def test_a_retry_goes_on_when_whoever_asked_for_it_goes_away(
         await engine.wait([convoy_id])
         ended = await items(engine, convoy_id)
     assert ended["a"].attempt == 2
+
+
+async def launch_many(engine: Engine, folder: Path, *lines: str) -> str:
+    """Launch operations, none of which needs another."""
+    operations = [
+        Operation(id=f"op-{number:02}", argv=("/bin/sh", "-c", line))
+        for number, line in enumerate(lines)
+    ]
+    return await engine.launch_operations("many", operations, {}, env=ENV, cwd=str(folder))
+
+
+async def starts(engine: Engine, convoy_id: str) -> list[datetime]:
+    found = (await items(engine, convoy_id)).values()
+    return sorted(item.started_at for item in found if item.started_at is not None)
+
+
+async def test_a_convoy_that_a_retry_lets_go_on_catches_up_on_no_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with running(settings) as (engine, _):
+        await engine.set_parallelism(1)
+        held = await launch_many(engine, tmp_path, *["exit 1"] * 20)
+        await until(engine, held, lambda all_: all_["op-00"].status is WorkStatus.FAILED)
+        await engine.pause(held)
+        busy = await launch_many(engine, tmp_path, *["true"] * 20, WAIT_FOR_GO, *["true"] * 20)
+        await until(engine, busy, lambda all_: all_["op-20"].status is WorkStatus.IN_PROGRESS)
+        await engine.retry([ItemKey(held, "op-00")], env=ENV)
+        (tmp_path / "go-1").touch()
+        await engine.wait([held, busy])
+        of_held, of_busy = await starts(engine, held), await starts(engine, busy)
+    after = sorted(at for at in (*of_held, *of_busy) if at > of_busy[20])[:10]
+    assert len(set(after).intersection(of_held)) in {5, 6}
