@@ -1,10 +1,11 @@
-"""How Python runs while a work state is open: for callers who wait milliseconds."""
+"""How Python runs while any work state is open: for callers who wait milliseconds."""
 
 from __future__ import annotations
 
 import gc
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +16,43 @@ _COLLECT_AFTER = 3_000
 """New objects that wait for a collection, which takes about a millisecond then."""
 
 
+class _Users:
+    """Who wants Python to answer quickly; the first one sets that, the last one undoes it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._count = 0
+        self._settings = ExitStack()
+
+    def add(self) -> None:
+        with self._lock:
+            if not self._count:
+                self._settings.enter_context(_switching_quickly())
+                self._settings.enter_context(_collecting_seldom())
+            self._count += 1
+
+    def remove(self) -> None:
+        with self._lock:
+            self._count -= 1
+            if not self._count:
+                self._settings.close()
+
+
+_users = _Users()
+
+
 @contextmanager
-def switching_quickly() -> Iterator[None]:
+def answering_quickly() -> Iterator[None]:
+    """Let threads switch soon, and garbage wait; of several at once the last one ends it."""
+    _users.add()
+    try:
+        yield
+    finally:
+        _users.remove()
+
+
+@contextmanager
+def _switching_quickly() -> Iterator[None]:
     """Let a connection's thread have the interpreter within 1 ms while the loop is busy.
 
     With Python's own 5 ms, a batch that is ready waits for the loop, and then the loop for it:
@@ -31,7 +67,7 @@ def switching_quickly() -> Iterator[None]:
 
 
 @contextmanager
-def collecting_seldom() -> Iterator[None]:
+def _collecting_seldom() -> Iterator[None]:
     """Let garbage wait until there is something to collect.
 
     Nearly all that callers make dies with its last reference. After 700 new objects, as Python

@@ -29,7 +29,7 @@ from aisquad_core.state.connection import ThreadConnection, as_storage_error
 from aisquad_core.state.connection_pool import ConnectionPool
 from aisquad_core.state.finishing import finish
 from aisquad_core.state.insertion import BulkInsert
-from aisquad_core.state.interpreter import collecting_seldom, switching_quickly
+from aisquad_core.state.interpreter import answering_quickly
 from aisquad_core.state.mark import Mark
 from aisquad_core.state.operation_text import encode_json
 from aisquad_core.state.reader import Reader
@@ -132,8 +132,7 @@ class WorkState:
             StorageError: It cannot be opened.
         """
         await self._writer.open()
-        self._exit.enter_context(switching_quickly())
-        self._exit.enter_context(collecting_seldom())
+        self._exit.enter_context(answering_quickly())
         group = await self._exit.enter_async_context(asyncio.TaskGroup())
         self._exit.push_async_callback(self._finish, group.create_task(self._writer.run()))
         self._exit.push_async_callback(self.pool.close)
