@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from contextlib import AsyncExitStack
 from ipaddress import IPv6Address, ip_address
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from aisquad_core.monitoring.listener import Visit
     from aisquad_core.monitoring.web import Request
     from aisquad_core.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class Monitoring:
@@ -111,12 +114,22 @@ class Monitoring:
                 ask_wait_s=self._ask_wait_s,
             )
             await stack.enter_async_context(self._listener)
+            await asyncio.to_thread(self._make_token)
             self._exits = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """End every connection, then close what was opened."""
         await self._exits.aclose()
+
+    def _make_token(self) -> None:
+        """Have the token there for its owner to hand on; without it nobody else is let in."""
+        try:
+            self._token.obtain()
+        except FileNotFoundError:  # no engine has made the state folder yet
+            return
+        except OSError as error:
+            logger.warning("nobody can show the token: %s", error)
 
     async def _answer(self, request: Request, visit: Visit) -> Answer:
         return await self._endpoints.answer(

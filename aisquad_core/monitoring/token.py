@@ -20,7 +20,7 @@ _FEWEST_CHARACTERS = 32
 
 
 class Token:
-    """A secret in a file of mode 0600, made when it is first needed; all calls block.
+    """A secret in a file of mode 0600, made when the API begins; all calls block.
 
     It is read anew each time: to take it back, remove the file.
 

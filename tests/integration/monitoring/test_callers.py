@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aisquad_core.monitoring import Monitoring, peer
-from aisquad_core.monitoring.token import Token
+from aisquad_core.monitoring.token import TOKEN_NAME, Token
 from tests.monitoring.asking import BOUND_S, Reply, ask, parse
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ async def test_another_user_sees_numbers_alone(
 async def test_another_user_who_shows_the_token_is_let_in(
     monitoring: Monitoring, databases: Settings
 ) -> None:
-    token = await asyncio.to_thread(Token(databases.state_dir).obtain)
+    token = await asyncio.to_thread(Token(databases.state_dir).read)
     right = f"Authorization: Bearer {token}\r\n"
     reply = await ask_as_nobody(monitoring.port, "/metrics/failures", headers=right)
     assert reply.status == 200
@@ -174,7 +174,7 @@ async def test_beyond_loopback_only_the_token_lets_in(
         assert set(health.json) == {"status", "uptime_seconds", "parts"}
         for path in (*NUMBERS_FOR_OTHERS[1:], *OWNERS_ALONE):
             assert (await ask(port, path, headers=host)).status == 401
-        token = await asyncio.to_thread(Token(databases.state_dir).obtain)
+        token = await asyncio.to_thread(Token(databases.state_dir).read)
         for scheme in ("Bearer", "bearer"):
             shown = host | {"Authorization": f"{scheme} {token}"}
             for path in (*NUMBERS_FOR_OTHERS, *OWNERS_ALONE):
@@ -182,6 +182,28 @@ async def test_beyond_loopback_only_the_token_lets_in(
         for other in (f"Basic {token}", token, "Bearer", f"Bearer {token} {token}"):
             shown = host | {"Authorization": other}
             assert (await ask(port, "/metrics", headers=shown)).status == 401
+
+
+async def test_a_token_that_others_could_know_lets_nobody_in_and_stops_nothing(
+    databases: Settings, scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = databases.state_dir / TOKEN_NAME
+    file.write_text("x" * 43)
+    file.chmod(0o644)
+    async with Monitoring(databases, engine=scene.engine, port=0, clock=scene.clock) as monitoring:
+        assert (await ask(monitoring.port, "/health")).status == 200
+    assert [record.getMessage() for record in caplog.records] == [
+        f"nobody can show the token: {file}: others could have read or written it"
+    ]
+
+
+async def test_where_there_is_no_state_folder_none_is_made(
+    settings: Settings, scene: Scene
+) -> None:
+    settings.state_dir.rmdir()
+    async with Monitoring(settings, port=0, clock=scene.clock) as monitoring:
+        assert (await ask(monitoring.port, "/health")).status == 503
+    assert not settings.state_dir.exists()
 
 
 async def test_the_page_is_for_everybody_and_holds_no_figures(

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from aisquad_core.monitoring import Monitoring
+from aisquad_core.monitoring.token import TOKEN_NAME
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeClock
 from tests.monitoring import recorded
@@ -216,7 +217,7 @@ async def test_without_databases_each_answer_says_which_part_is_missing(settings
         assert b'aisquad_part_up{part="workstate"} 0.0' in scraped.body
         page = await ask(monitoring.port, "/dashboard/data")
         assert (page.status, set(page.json["problems"])) == (200, {"workstate", "metrics"})
-    assert os.listdir(settings.state_dir) == []
+    assert os.listdir(settings.state_dir) == [TOKEN_NAME]  # and no database
 
 
 async def test_databases_that_come_later_are_found(settings: Settings, scene: Scene) -> None:
