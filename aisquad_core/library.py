@@ -143,20 +143,26 @@ class Convoy:
     def _add(
         self, member: AsyncCall | Operation | tuple[Operation, AsyncCall], names: Counter[str]
     ) -> None:
-        if isinstance(member, Operation):
-            if not member.argv:
-                raise InputError(f"operation {member.id}: it has neither a command nor a callable")
-            self._operations.append(member)
-            return
-        if isinstance(member, tuple):
-            operation, call = member
-        else:
-            call = member
-            name = getattr(call, "__name__", type(call).__name__).strip("<>")
-            names[name] += 1
-            operation = Operation(id=name if names[name] == 1 else f"{name}-{names[name]}")
-        if not callable(call):
-            raise InputError(f"operation {operation.id}: {call!r} cannot be called")
+        match member:
+            case Operation():
+                if not member.argv:
+                    raise InputError(
+                        f"operation {member.id}: it has neither a command nor a callable"
+                    )
+                self._operations.append(member)
+                return
+            case (Operation() as operation, call) if callable(call):
+                pass
+            case call if callable(call):
+                name = getattr(call, "__name__", type(call).__name__).strip("<>")
+                names[name] += 1
+                operation = Operation(id=name if names[name] == 1 else f"{name}-{names[name]}")
+            case _:
+                raise InputError(
+                    f"operations[{len(self._operations)}]: expected an async callable, an Operation"
+                    " with a command, as Operation(id='lint', argv=('/bin/sh', '-c', 'ruff check'))"
+                    f", or a pair of an Operation and its callable, not {member!r}"
+                )
         self._operations.append(operation)
         self._calls[operation.id] = self._remember(operation.id, call)
 

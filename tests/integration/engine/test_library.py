@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisquad_core import Convoy
-from aisquad_core.errors import SpecError
+from aisquad_core.errors import InputError, SpecError
 from aisquad_core.model import ConvoyStatus, Operation
 
 if TYPE_CHECKING:
@@ -78,3 +78,23 @@ def test_what_cannot_run_is_refused_before_anything_is_written(
     with pytest.raises(SpecError, match=complaint):
         Convoy("bad", operations=operations, state_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+async def call() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("member", "complaint"),
+    [
+        ("ruff check", r"operations\[1\]: expected an async callable, .* not 'ruff check'"),
+        (("lint", call), r"operations\[1\]: expected .* not \('lint'"),
+        ((Operation(id="lint"), call, call), r"operations\[1\]: expected"),
+        ((Operation(id="lint"), "ruff check"), r"operations\[1\]: expected"),
+        (Operation(id="lint"), "operation lint: it has neither a command nor a callable"),
+    ],
+)
+def test_what_is_no_operation_is_refused_by_its_place(
+    member: Operation, complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        Convoy("bad", operations=[call, member], state_dir=tmp_path)
