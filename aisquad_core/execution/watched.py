@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import select
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ _NOT_BEGUN = "it was ended before its command began"
 _KILLED = 128 + 9
 _CANNOT_RUN = frozenset({126, 127})
 """Exit codes after which the log's last line says why the command could not run."""
+_LAUNCHERS_PLACE = re.compile(r"aisquad: (?:(?:line )?\d+: )?(?:exec: )?")
+"""Where in the launcher's text that was, before the reason."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -225,7 +228,9 @@ def _left_over(count: int) -> str:
 
 
 def _exit(token: str, folder: str, code: int, finished_at: datetime | None = None) -> Exit:
-    error = read_last_line(f"{folder}/{launcher.LOG}") if code in _CANNOT_RUN else ""
+    said = read_last_line(f"{folder}/{launcher.LOG}") if code in _CANNOT_RUN else ""
+    place = _LAUNCHERS_PLACE.match(said)
+    error = said[place.end() :] if place else said
     return Exit(token=token, exit_code=code, error=error or None, finished_at=finished_at)
 
 

@@ -175,8 +175,9 @@ def failure_line(item: ItemView, last_line: str | None) -> str:
         item.status.word if item.exit_code is None else f"exit status {item.exit_code}"
     )
     tries = f" (attempt {item.attempt})" if item.attempt > 1 else ""
-    said = f": {one_line(last_line)}" if last_line else ""
-    return f"{one_line(item.id)}  {item.status.word}, {one_line(ended)}{tries}{said}"
+    said = one_line(last_line or "")
+    more = f": {said}" if said and not said.endswith(one_line(ended)) else ""
+    return f"{one_line(item.id)}  {item.status.word}, {one_line(ended)}{tries}{more}"
 
 
 def _convoy_line(convoy: ConvoyView, name_width: int, width: int, glyphs: Glyphs) -> Line:

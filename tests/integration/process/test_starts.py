@@ -71,8 +71,7 @@ async def test_a_command_is_never_a_builtin_of_the_launcher(harness: Harness, na
     async with harness.runner() as runner:
         end = await harness.run(runner, request)
     assert end.exit_code == 127
-    assert end.error is not None
-    assert end.error.endswith(f"{name}: not found")
+    assert end.error == f"{name}: not found"
     assert "not found" in harness.log(request.ref)
 
 
@@ -91,6 +90,7 @@ async def test_a_missing_folder_fails_the_operation_and_says_which(harness: Harn
         end = await harness.run(runner, harness.shell("echo ran", cwd="/no/such/folder"))
     assert end.exit_code == 126
     assert end.error is not None
+    assert end.error.startswith("cd: ")
     assert "/no/such/folder" in end.error
 
 

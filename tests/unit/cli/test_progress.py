@@ -133,6 +133,12 @@ def test_untrusted_names_and_output_are_harmless(item: Callable[..., ItemView]) 
     assert failure_line(failed, "\x1b[31mno\rgo\n") == "ab  failed, exit status 3 (attempt 2): nogo"
 
 
+@pytest.mark.parametrize("last_line", [None, "sh: 1: tool: not found\n", "tool: not found"])
+def test_a_failure_says_nothing_twice(item: Callable[..., ItemView], last_line: str | None) -> None:
+    failed = item("lint", status=WorkStatus.FAILED, exit_code=127, error="tool: not found")
+    assert failure_line(failed, last_line) == "lint  failed, tool: not found"
+
+
 def test_ends_are_told_in_words(convoy: Callable[..., ConvoyView]) -> None:
     counts = StatusCounts(completed=297, failed=2, skipped=1)
     assert outcome_words(counts) == "297 completed, 2 failed, 1 skipped"
