@@ -62,7 +62,8 @@ class FullDisk:
             async with SocketEngine(self._served.state_dir) as client:
                 convoy_id = await self._launch(client)
                 self._fill()
-                self.seen["trouble"] = await until_troubled(client, "disk full")
+                # An earlier tick may have looked while the disk was being filled.
+                self.seen["trouble"] = await until_troubled(client, "disk full: 0.0 MB left")
                 if case == "plain":
                     await self._look(client)
                 if case != "killed":

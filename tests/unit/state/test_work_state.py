@@ -482,5 +482,5 @@ async def test_threads_take_turns_quickly_only_while_a_work_state_is_open(
 ) -> None:
     before_s = sys.getswitchinterval()
     async with WorkState(path, clock=clock):
-        assert sys.getswitchinterval() == pytest.approx(0.001)
+        assert sys.getswitchinterval() == pytest.approx(1e-4)
     assert sys.getswitchinterval() == pytest.approx(before_s)
