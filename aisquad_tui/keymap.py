@@ -18,6 +18,7 @@ _LISTS = (Place.CONVOYS, Place.WORK)
 _LOGS = (Place.LOG, Place.OPERATION)
 _WORK = (Place.WORK, Place.OPERATION)
 _ALL = (*_LISTS, Place.OPERATION)
+_DEEPER = (*_LOGS, Place.HISTORY)
 
 KEYS: tuple[Key, ...] = (
     Key(keys="enter", action="open", word="open", help="go deeper", places=_LISTS, rank=80),
@@ -246,6 +247,7 @@ KEYS: tuple[Key, ...] = (
         help="copy a selection; never stops work",
         places=(Place.EVERYWHERE,),
     ),
+    Key(keys="q", action="leave", word="back", help="back", places=_DEEPER),
     Key(
         keys="q",
         action="leave",
