@@ -361,25 +361,38 @@ class MetricsCollector(MetricsReader):
     async def _save(
         self, connection: ThreadConnection, batch: Batch, rest: Callable[[], object] | None
     ) -> int:
-        """Save a batch and return its size; what storage refuses waits again."""
+        """Save a batch and return its size; what storage refuses waits again.
 
-        def save(database: sqlite3.Connection) -> None:
-            if identify(self._path) != self._identity:
-                raise StorageError(f"{self._path} was replaced by another file")
-            saving.save(database, batch, rest)
+        Raises:
+            Exception: What became of it; a record that no database takes is given up, alone.
+        """
+        saved = 0
+        failure: Exception | None = None
+        parts = [batch]  # the oldest last
+        while parts:
+            part = parts.pop()
+            try:
+                await connection.run(partial(self._save_part, batch=part, rest=rest))
+                saved += len(part)
+            except Exception as error:
+                if isinstance(error, (StateError, OSError)) or as_storage_error(error) is not None:
+                    for each in (*parts, part):
+                        self._pending.put_back(each)
+                    raise
+                failure = error
+                smaller = part.split()
+                parts += reversed(smaller)
+                self._pending.dropped += not smaller
+        if failure is not None:
+            raise failure
+        return saved
 
-        try:
-            await connection.run(save)
-        except (StateError, OSError):
-            self._pending.put_back(batch)
-            raise
-        except Exception as error:
-            if as_storage_error(error) is not None:
-                self._pending.put_back(batch)
-            else:  # one of the records is no good, and never will be
-                self._pending.dropped += len(batch)
-            raise
-        return len(batch)
+    def _save_part(
+        self, database: sqlite3.Connection, batch: Batch, rest: Callable[[], object] | None
+    ) -> None:
+        if identify(self._path) != self._identity:
+            raise StorageError(f"{self._path} was replaced by another file")
+        saving.save(database, batch, rest)
 
     async def _prune(self, connection: ThreadConnection, *, limit: int) -> None:
         if self._clock.monotonic() < self._prune_at_s:

@@ -108,6 +108,22 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ends) + len(self.samples) + len(self.resizes) + len(self.convoys)
 
+    def split(self) -> tuple[Batch, ...]:
+        """Return parts to be saved one after the other: the kinds, or else both halves.
+
+        None where it has but one record.
+        """
+        kinds = {name: rows for name in _KINDS if (rows := getattr(self, name))}
+        if len(kinds) > 1:
+            return tuple(Batch(**{name: rows}) for name, rows in kinds.items())
+        [(name, rows)] = kinds.items()
+        middle = len(rows) // 2
+        return (Batch(**{name: rows[:middle]}), Batch(**{name: rows[middle:]})) if middle else ()
+
+
+_KINDS = ("convoys", "ends", "samples", "resizes")
+"""In the order in which they are saved: ends add to their convoys."""
+
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Give a connection what `save` needs: where each bin begins."""

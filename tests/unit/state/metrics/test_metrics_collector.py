@@ -323,16 +323,30 @@ async def test_an_attempt_that_has_not_ended_is_refused(
         )
 
 
-async def test_a_record_that_is_no_good_costs_its_batch_and_no_more(
+async def test_a_record_that_is_no_good_costs_itself_and_no_more(
     collector: MetricsCollector, make_end: MakeEnd
 ) -> None:
-    collector.record_resource_snapshot(replace(SAMPLE, cpu_percent=math.nan))
-    with pytest.raises(StorageError, match="1 records given up"):
+    """Two of them among many, and each kind beside them."""
+    for number in range(50):
+        is_good = number not in {17, 33}
+        cpu_percent = float(number) if is_good else math.nan
+        collector.record_resource_snapshot(replace(SAMPLE, cpu_percent=cpu_percent))
+        collector.record_operation("shell", make_end(1.0, item_id=f"op-{number}"))
+    collector.record_convoy_start("build-1", 50)
+    collector.record_resize(
+        ResizeNote(at=NOW, previous=20, parallelism=5, auto=True, reason="CPU 91 % over 80 %")
+    )
+    with pytest.raises(StorageError, match="2 records given up"):
         await collector.flush()
+    assert (await collector.get_convoy_stats()).operations == {WorkStatus.COMPLETED: 50}
+    (convoy,) = await collector.get_recent_convoy_metrics()
+    assert convoy.avg_duration == 1.0
+    assert len(await collector.get_resizes()) == 1
+    (mean,) = await collector.get_resource_metrics(points=1)
+    assert mean.cpu_percent == pytest.approx((sum(range(50)) - 17 - 33) / 48)
     collector.record_operation("shell", make_end(1.0))
     await collector.flush()
-    assert (await collector.get_convoy_stats()).operations == {WorkStatus.COMPLETED: 1}
-    assert collector.dropped == 1
+    assert (collector.dropped, collector.trouble) == (2, None)
 
 
 async def test_a_convoy_goes_on_though_its_old_end_is_beyond_the_retention(
