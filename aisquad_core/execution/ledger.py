@@ -226,7 +226,9 @@ class Ledger:
             return
         async with self.convoy_ends:
             convoy_id = convoy.record.id
-            if convoy.unfinished or self._scheduler.convoys.get(convoy_id) is not convoy:
+            if convoy.unfinished or convoy.is_reopening:
+                return
+            if self._scheduler.convoys.get(convoy_id) is not convoy:
                 return
             await self._before_end(convoy_id)
             ended = replace(

@@ -120,6 +120,9 @@ class ConvoyState:
     is_closing: bool = False
     """Whether it is being cancelled, stopped after a failure or out of time: nothing more starts,
     nothing is tried again."""
+    is_reopening: bool = False
+    """Whether a retry has begun to put ended items back: until all are, it must not end. So it
+    stays where the engine is left meanwhile, for what was committed then is not known here."""
     begun_s: float | None = None
     """Monotonic second of its first start; None before."""
     running: int = 0

@@ -168,7 +168,7 @@ class Steering:
             convoy: In the scheduler.
             items: As they are stored, all in a final status.
         """
-        convoy.is_closing = False
+        convoy.is_closing, convoy.is_reopening = False, True
         retried = [convoy.tasks[item.id] for item in items]
         has_ended = not convoy.unfinished
         if has_ended:  # what is put back in it, no later engine would look for
@@ -191,6 +191,7 @@ class Steering:
         convoy.hold = None
         if not has_ended:  # a pause ends last, so that nothing starts that has to wait
             await self._let_run(convoy)
+        convoy.is_reopening = False
         self._ledger.startable.set()
 
     async def _let_run(self, convoy: ConvoyState) -> None:

@@ -12,6 +12,7 @@ import pytest
 from aisquad_core.api import ItemFilter
 from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
+from aisquad_core.errors import EngineStoppedError
 from aisquad_core.model import (
     ConvoyRecord,
     ConvoyStatus,
@@ -48,6 +49,9 @@ class Diary(WorkState):
         self.is_there = asyncio.Event()
         """Set when it waits."""
         self.go = asyncio.Event()
+        self.untold: str | None = None
+        """The item whose changes are committed, and nobody is told."""
+        self._news = asyncio.Event()
 
     async def _pass(self, convoy_id: str, status: ConvoyStatus | WorkStatus) -> None:
         if self.held_up == (convoy_id, status):
@@ -56,15 +60,23 @@ class Diary(WorkState):
 
     def run_update(self, update: RunUpdate) -> asyncio.Future[int]:
         future = super().run_update(update)
-        future.add_done_callback(
-            lambda _: self.committed.append(f"{update.item_id} {update.status}")
-        )
-        return future
+        future.add_done_callback(lambda _: self._note(f"{update.item_id} {update.status}"))
+        return future if self.untold != update.item_id else asyncio.Future()
+
+    def _note(self, what: str) -> None:
+        self.committed.append(what)
+        self._news.set()
+
+    async def until(self, what: str) -> None:
+        """Return when it has been committed."""
+        while what not in self.committed:
+            self._news.clear()
+            await self._news.wait()
 
     async def update_convoy(self, record: ConvoyRecord) -> None:
         await self._pass(record.id, record.status)
         await super().update_convoy(record)
-        self.committed.append(f"convoy {record.status}")
+        self._note(f"convoy {record.status}")
 
     async def transition(
         self,
@@ -253,6 +265,42 @@ async def test_a_retry_goes_on_when_whoever_asked_for_it_goes_away(
         await engine.wait([convoy_id])
         ended = await items(engine, convoy_id)
     assert ended["a"].attempt == 2
+
+
+async def test_a_convoy_goes_on_with_the_next_engine_when_one_is_left_amid_a_retry(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """It is left when what is put back is in the database, and all else of the convoy has ended."""
+    async with asyncio.TaskGroup() as tasks, running(settings) as (engine, diary):
+        operations = [
+            Operation(id="a", argv=("/bin/true",)),
+            Operation(id="b", argv=("/bin/sh", "-c", WAIT_FOR_GO)),
+        ]
+        convoy_id = await engine.launch_operations(
+            "work", operations, {}, env=ENV, cwd=str(tmp_path)
+        )
+        await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.COMPLETED)
+
+        async def retry() -> None:
+            with pytest.raises(EngineStoppedError):
+                await engine.retry([ItemKey(convoy_id, "a")], env=ENV)
+
+        diary.untold = "a"
+        tasks.create_task(retry())
+        await diary.until("a pending")
+        (tmp_path / "go-1").touch()
+        await diary.until("b completed")
+    async with (
+        asyncio.timeout(ENOUGH_S),
+        Engine(settings, sampler=FakeSampler(), is_resuming=True) as next_engine,
+    ):
+        (convoy,) = await next_engine.wait([convoy_id])
+        ended = await items(next_engine, convoy_id)
+    assert convoy.status is ConvoyStatus.COMPLETED
+    assert {name: (item.status, item.attempt) for name, item in ended.items()} == {
+        "a": (WorkStatus.COMPLETED, 2),
+        "b": (WorkStatus.COMPLETED, 1),
+    }
 
 
 async def launch_many(engine: Engine, folder: Path, *lines: str) -> str:
