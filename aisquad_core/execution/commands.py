@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aisquad_core.api import Outcome
 from aisquad_core.errors import EngineStoppedError, InputError
 from aisquad_core.execution.admission import new_convoy_id
+from aisquad_core.execution.ledger import describe_end
 from aisquad_core.execution.views import view_convoy, view_record
 from aisquad_core.model import ConvoyRecord, ConvoyStatus
 
@@ -169,10 +170,9 @@ class Commands:
         changed: list[ItemKey] = []
         for convoy_id, items in by_convoy.items():
             async with self._ledger.convoy_ends:
-                retried = await self._retry_in(convoy_id, items, env)
-            changed += retried
-            late = {item.key for item in items}.difference(retried)
-            refused |= {str(key): _RETRIED for key in late}
+                left_alone = await self._retry_in(convoy_id, items, env)
+            changed += [item.key for item in items if item.key not in left_alone]
+            refused |= {str(key): reason for key, reason in left_alone.items()}
         return Outcome(changed=tuple(changed), refused=refused)
 
     async def pause(self, convoy_id: str) -> None:
@@ -211,24 +211,39 @@ class Commands:
 
     async def _retry_in(
         self, convoy_id: str, items: Sequence[WorkItem], env: Mapping[str, str] | None
-    ) -> list[ItemKey]:
-        """Put items of a convoy back, and say which; somebody else may have retried others."""
+    ) -> dict[ItemKey, str]:
+        """Put items of a convoy back; return those that were left alone, with the reason."""
         convoy = self._scheduler.convoys.get(convoy_id)
-        if env is not None:
-            await self._keep_environment(convoy_id, env)
-        elif convoy is None:
-            raise InputError(
-                f"convoy {convoy_id} has ended and its environment is no longer kept: "
-                "a retry must bring one"
-            )
+        has_ended = convoy is None
         if convoy is None:
+            if env is None:
+                raise InputError(
+                    f"convoy {convoy_id} has ended and its environment is no longer kept: "
+                    "a retry must bring one"
+                )
             convoy = await self._recovery.load(await self._reader.convoy(convoy_id))
             self._picture.reopened(convoy_id)
-        ended = [await self._find_ended(convoy.tasks[item.id], item) for item in items]
-        retried = [item for item in ended if item is not None]
+        found = [await self._find_ended(convoy.tasks[item.id], item) for item in items]
+        ended = [item for item in found if item is not None]
+        left_alone = {item.key: _RETRIED for item in items}
+        obstacles = self._scheduler.in_vain(convoy, {convoy.tasks[item.id] for item in ended})
+        retried: list[WorkItem] = []
+        for item in ended:
+            obstacle = obstacles.get(convoy.tasks[item.id])
+            if obstacle is None:
+                retried.append(item)
+                del left_alone[item.key]
+            else:
+                end = describe_end(obstacle.status)
+                left_alone[item.key] = f"it needs {obstacle.item_id}, which {end}: retry that, too"
         if retried:
+            if env is not None:
+                await self._keep_environment(convoy_id, env)
             await self._steering.retry(convoy, retried)
-        return [item.key for item in retried]
+        elif has_ended:
+            self._picture.convoy_ended(convoy)
+            self._ledger.put_away(convoy)
+        return left_alone
 
     async def _find_ended(self, task: Task, item: WorkItem) -> WorkItem | None:
         """Return an item as it has ended; None if it has been retried since it was read."""

@@ -240,13 +240,17 @@ class Ledger:
             await self.update_convoy(convoy, ended)
             for observer in self._observers:
                 observer.convoy_ended(convoy)
-            self._scheduler.remove(convoy)
-            if not self._scheduler.convoys:
-                gc.unfreeze()
+            self.put_away(convoy)
             try:
                 await self._environments.forget(convoy_id)
             except RunnerError as error:  # it goes with the convoy's folder, when that is pruned
                 logger.warning("%s", error)
+
+    def put_away(self, convoy: ConvoyState) -> None:
+        """Forget a convoy that has ended."""
+        self._scheduler.remove(convoy)
+        if not self._scheduler.convoys:
+            gc.unfreeze()
 
     async def update_convoy(self, convoy: ConvoyState, record: ConvoyRecord) -> None:
         """Commit a convoy's record."""

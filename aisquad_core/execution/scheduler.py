@@ -393,6 +393,36 @@ class Scheduler:
                         freed.append(dependent)
         return freed
 
+    def in_vain(self, convoy: ConvoyState, retried: Collection[Task]) -> dict[Task, Task]:
+        """Return what would wait for ever if only these ended tasks were retried, each with why.
+
+        Why is a task that it needs, which did not complete and would not run again.
+        """
+        failed = [
+            task
+            for task in convoy.tasks.values()
+            if task.status in _UNMET and task.status is not WorkStatus.SKIPPED
+        ]
+        obstacles = [task for task in failed if task not in retried]
+        if convoy.record.stop_on_first_failure and any(
+            task.status in FAILURE_STATUSES for task in obstacles
+        ):  # what was skipped stays so
+            obstacles += [
+                task
+                for task in convoy.tasks.values()
+                if task.status is WorkStatus.SKIPPED and task not in retried
+            ]
+        in_vain: dict[Task, Task] = {}
+        frontier = [(task, task) for task in obstacles]
+        while frontier:
+            task, obstacle = frontier.pop()
+            for dependent in task.dependents or ():
+                waits = dependent in retried or dependent.status is WorkStatus.SKIPPED
+                if waits and dependent not in in_vain:
+                    in_vain[dependent] = obstacle
+                    frontier.append((dependent, obstacle))
+        return in_vain
+
     def recount(self, tasks: Iterable[Task], reopened: Collection[Task]) -> None:
         """Count anew what the given tasks wait for; what is reopened counts as not completed."""
         for task in tasks:

@@ -27,7 +27,7 @@ from aisquad_core.api import (
 from aisquad_core.errors import EngineStoppedError, InputError, StorageError
 from aisquad_core.events import EventHub
 from aisquad_core.execution.queries import preview
-from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey, WorkStatus
+from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
 from aisquad_core.spec import SpecSource, plan
 from aisquad_core.testing.clock import FakeClock
 from aisquad_core.testing.machine import FakeMachine
@@ -45,9 +45,7 @@ if TYPE_CHECKING:
     from aisquad_core.model import Operation
     from aisquad_core.settings import AgentProfile
     from aisquad_core.spec import ConvoySource
-
-_RETRIABLE = (*FAILURE_STATUSES, WorkStatus.CANCELLED, WorkStatus.COMPLETED)
-"""Statuses from which an item can be retried."""
+    from aisquad_core.testing.records import FakeItem
 
 
 class FakeEngine:
@@ -346,14 +344,23 @@ class FakeEngine:
     ) -> Outcome:
         """Put ended items back, attempt + 1, with what was skipped because of them."""
         self._check_running()
-        changed: list[ItemKey] = []
         refused: dict[str, str] = {}
-        for key, item in [(key, self._work.item(key)) for key in targets]:
-            if item.view.status not in _RETRIABLE:
-                refused[str(key)] = f"it is {item.view.status.word}"
-                continue
+        wanted: list[FakeItem] = []
+        for item in [self._work.item(key) for key in targets]:
+            if item.view.status.is_final:
+                wanted.append(item)
+            else:
+                refused[str(item.key)] = f"it is {item.view.status.word}"
+        obstacles = [(item, item.convoy.obstacle(item, wanted)) for item in wanted]
+        refused |= {
+            str(item.key): f"it needs {obstacle.view.id}, which {obstacle.view.status.word}"
+            for item, obstacle in obstacles
+            if obstacle is not None
+        }
+        retried = [item for item, obstacle in obstacles if obstacle is None]
+        for item in retried:
             self._work.retry(item)
-            changed.append(key)
+        changed = [item.key for item in retried]
         for convoy_id in dict.fromkeys(key.convoy_id for key in changed):
             self._work.reopen(self._work.convoy(convoy_id))
         self._work.pump()

@@ -13,7 +13,7 @@ from aisquad_core.state import pattern
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from aisquad_core.api import ConvoyView, ItemFilter, ItemTerm
@@ -84,6 +84,23 @@ class FakeConvoy:
     def unmet(self, item: FakeItem) -> bool:
         """Whether something that an item needs has ended without completing."""
         return any(self.items[need].view.status in UNMET for need in item.operation.needs)
+
+    def obstacle(self, item: FakeItem, retried: Sequence[FakeItem]) -> FakeItem | None:
+        """Return for what an item would wait in vain if only these were retried, if for anything.
+
+        What was skipped runs again with them, unless a failure has stopped the convoy.
+        """
+        is_stopped = self.view.stop_on_first_failure and any(
+            each not in retried for each in self.with_status(*FAILURE_STATUSES)
+        )
+        for need in (self.items[need] for need in item.operation.needs):
+            is_skipped = need.view.status is WorkStatus.SKIPPED and not is_stopped
+            if need in retried or is_skipped:
+                if (obstacle := self.obstacle(need, retried)) is not None:
+                    return obstacle
+            elif need.view.status in UNMET:
+                return need
+        return None
 
     def open_needs(self, item: FakeItem) -> list[str]:
         """Return the ids of what an item still waits for."""

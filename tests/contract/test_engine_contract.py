@@ -409,6 +409,50 @@ async def test_a_retry_by_hand_frees_what_was_skipped(world: World) -> None:
     assert attempts == {"a": 2, "b": 1, "c": 1}
 
 
+async def test_what_would_wait_in_vain_is_not_retried(world: World) -> None:
+    env = {"PATH": "/usr/bin:/bin"}
+    convoy = await world.launch(
+        op("a", "test $AISQUAD_ATTEMPT -ge 2"),
+        op("b", needs=["a"]),
+        op("c", needs=["b"]),
+        op("d", "test $AISQUAD_ATTEMPT -ge 2"),
+    )
+    ended = await world.ended(convoy)
+    a, b, c, d = (ItemKey(convoy, name) for name in "abcd")
+    outcome = await world.api.retry([b, c], env=env)
+    assert outcome.changed == ()
+    assert set(outcome.refused) == {str(b), str(c)}
+    assert all("needs a, which failed" in reason for reason in outcome.refused.values())
+    (again,) = await world.api.wait([convoy], timeout_s=10)
+    assert (again.status, again.counts) == (ended.status, ended.counts)
+    outcome = await world.api.retry([c, d], env=env)
+    assert (outcome.changed, set(outcome.refused)) == ((d,), {str(c)})
+    assert (await world.ended(convoy)).status is ConvoyStatus.PARTIAL
+    outcome = await world.api.retry([c, a], env=env)
+    assert set(outcome.changed) == {a, c}
+    assert (await world.ended(convoy)).status is ConvoyStatus.COMPLETED
+    attempts = {name: (await world.view(convoy, name)).attempt for name in "abcd"}
+    assert attempts == {"a": 2, "b": 1, "c": 2, "d": 2}
+
+
+async def test_what_a_failure_left_out_is_not_retried_without_it(world: World) -> None:
+    env = {"PATH": "/usr/bin:/bin"}
+    await world.api.set_parallelism(1)
+    convoy = await world.launch(
+        op("a", "test $AISQUAD_ATTEMPT -ge 2"),
+        op("b"),
+        op("c", needs=["b"]),
+        stop_on_first_failure=True,
+    )
+    await world.ended(convoy)
+    a, c = ItemKey(convoy, "a"), ItemKey(convoy, "c")
+    outcome = await world.api.retry([c], env=env)
+    assert (outcome.changed, set(outcome.refused)) == ((), {str(c)})
+    outcome = await world.api.retry([a, c], env=env)
+    assert set(outcome.changed) == {a, c}
+    assert (await world.ended(convoy)).status is ConvoyStatus.COMPLETED
+
+
 async def test_a_retry_waits_for_what_it_needs(world: World) -> None:
     await world.api.set_parallelism(1)
     convoy = await world.launch(op("a", "sleep 60"), op("b", "true", needs=["a"]))
