@@ -200,12 +200,28 @@ class Ledger:
         await self.finish_if_done(convoy)
 
     async def follow_return(self, task: Task) -> None:
-        """Skip what has come back to the queue of a convoy that a failure has stopped meanwhile."""
+        """See to what has come back to the queue, which is not what it was when it left it.
+
+        A failure may have stopped its convoy meanwhile, or what it needs may have been retried.
+        """
         convoy = task.convoy
         if convoy.is_closing and convoy.record.stop_on_first_failure:
             failed = (each for each in convoy.tasks.values() if each.status in FAILURE_STATUSES)
             if (first := next(failed, None)) is not None:
                 await self.follow_up(first)
+        elif task.open_needs:
+            await self.wait_again([task])
+
+    async def wait_again(self, tasks: Sequence[Task]) -> None:
+        """Let queued tasks of a convoy wait once more for what they need."""
+        await self.move(tasks, WorkStatus.BLOCKED)
+        # What they need may have ended meanwhile.
+        blocked = [task for task in tasks if task.status is WorkStatus.BLOCKED]
+        await self.move([task for task in blocked if not task.open_needs], WorkStatus.PENDING)
+        needs = {need: task.convoy.tasks[need] for task in blocked for need in task.needs}
+        for need in needs.values():
+            if need.status.is_final and need.status is not WorkStatus.COMPLETED:
+                await self.follow_up(need)
 
     async def _skip_after(self, task: Task) -> None:
         """Skip what can no longer run since a task did not complete, unless it was retried."""

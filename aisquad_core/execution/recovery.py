@@ -122,6 +122,12 @@ class Recovery:
         if convoy.record.stopping is StopReason.CANCEL:
             await (await self._steering.cancel_convoy(convoy)).finish()
             return
+        early = [
+            task
+            for task in convoy.tasks.values()
+            if task.status is WorkStatus.PENDING and task.open_needs
+        ]
+        await self._ledger.wait_again(early)
         for task in list(convoy.tasks.values()):
             if task.status.is_final and task.status is not WorkStatus.COMPLETED:
                 await self._ledger.follow_up(task)

@@ -233,6 +233,48 @@ async def test_what_is_just_being_queued_waits_for_a_need_that_is_retried(
         await check_that_b_waits_for_a(engine, convoy_id, tmp_path)
 
 
+@pytest.mark.parametrize("a_fails", [False, True])
+async def test_what_fails_while_its_need_is_retried_waits_for_that_before_it_is_tried_again(
+    settings: Settings, tmp_path: Path, a_fails: bool
+) -> None:
+    def shell(line: str) -> tuple[str, ...]:
+        return ("/bin/sh", "-c", f'[ "$AISQUAD_ATTEMPT" = {line}')
+
+    last = "exit 1" if a_fails else "true"
+    operations = [
+        Operation(id="a", argv=shell(f"1 ] || {{ {WAIT_FOR_GO}; {last}; }}")),
+        Operation(
+            id="b",
+            argv=shell(f"2 ] || {{ {WAIT_FOR_GO}; exit 1; }}"),
+            needs=("a",),
+            retries=1,
+            retry_delay_s=0.01,
+        ),
+    ]
+    async with running(settings) as (engine, _):
+        convoy_id = await engine.launch_operations(
+            "work", operations, {}, env=ENV, cwd=str(tmp_path)
+        )
+        await until(engine, convoy_id, lambda all_: all_["b"].status is WorkStatus.IN_PROGRESS)
+        await engine.retry([ItemKey(convoy_id, "a")], env=ENV)
+        await until(engine, convoy_id, lambda all_: all_["a"].status is WorkStatus.IN_PROGRESS)
+        (tmp_path / "go-1").touch()
+        await until(engine, convoy_id, lambda all_: all_["b"].status is WorkStatus.BLOCKED)
+        waiting = (await items(engine, convoy_id))["b"]
+        (tmp_path / "go-2").touch()
+        await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert (waiting.attempt, waiting.reason) == (2, "needs a")
+    if a_fails:
+        assert (ended["b"].status, ended["b"].reason) == (
+            WorkStatus.SKIPPED,
+            "needs a, which failed",
+        )
+    else:
+        assert ended["b"].status is WorkStatus.COMPLETED
+        assert is_in_order(ended)
+
+
 async def test_two_retries_at_once_put_an_item_back_once(
     settings: Settings, tmp_path: Path
 ) -> None:
