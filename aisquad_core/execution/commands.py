@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from aisquad_core.state.reader import Reader
 
 _RETRIED = "it has just been retried"
+_CANCELLING = "its convoy is being cancelled: retry it when that has ended"
 
 
 class Commands:
@@ -223,6 +224,8 @@ class Commands:
                 )
             convoy = await self._recovery.load(await self._reader.convoy(convoy_id))
             self._picture.reopened(convoy_id)
+        elif convoy.record.stopping is not None:
+            return {item.key: _CANCELLING for item in items}
         found = [await self._find_ended(convoy.tasks[item.id], item) for item in items]
         ended = [item for item in found if item is not None]
         left_alone = {item.key: _RETRIED for item in items}

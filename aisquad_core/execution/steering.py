@@ -84,6 +84,7 @@ class Steering:
         """Begin to cancel everything of a convoy that has not ended."""
         convoy.is_closing = True
         async with self._ledger.convoy_ends:
+            convoy.is_closing = True  # a retry that had its turn before has let it go on
             if convoy.unfinished:
                 record = replace(convoy.record, stopping=StopReason.CANCEL, reason="cancelled")
                 await self._ledger.update_convoy(convoy, record)
@@ -142,6 +143,7 @@ class Steering:
         convoy.is_closing = True
         reason = f"the convoy's time of {convoy.record.timeout_s:g} s is over"
         async with self._ledger.convoy_ends:
+            convoy.is_closing = True  # a retry that had its turn before has let it go on
             if convoy.unfinished:
                 await self._ledger.update_convoy(convoy, replace(convoy.record, reason=reason))
         runs = [run for run in self._executor.runs.values() if run.task.convoy is convoy]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -307,6 +308,47 @@ async def test_a_retry_goes_on_when_whoever_asked_for_it_goes_away(
         await engine.wait([convoy_id])
         ended = await items(engine, convoy_id)
     assert ended["a"].attempt == 2
+
+
+async def test_nothing_is_retried_while_its_convoy_is_being_cancelled(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with running(replace(settings, grace_s=ENOUGH_S)) as (engine, diary):
+        convoy_id = await launch(engine, tmp_path, a="true", b="trap '' TERM; sleep 60")
+        await until(engine, convoy_id, lambda all_: all_["b"].status is WorkStatus.IN_PROGRESS)
+        await engine.cancel(convoy_id, is_waiting=False)
+        a = ItemKey(convoy_id, "a")
+        outcome = await engine.retry([a], env=ENV)
+        await engine.cancel(convoy_id, is_kill=True)
+        (cancelled,) = await engine.wait([convoy_id])
+        assert (await engine.retry([a], env=ENV)).changed == (a,)
+        await engine.wait([convoy_id])
+    assert outcome.changed == ()
+    assert "is being cancelled" in outcome.refused[str(a)]
+    assert cancelled.status is ConvoyStatus.CANCELLED
+    assert diary.committed.count("a pending") == 1
+
+
+async def test_a_cancel_that_waits_for_retries_lets_nothing_of_them_start(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with running(settings) as (engine, diary), asyncio.TaskGroup() as tasks:
+        await engine.set_parallelism(1)
+        convoy_id = await launch_many(engine, tmp_path, "true", "true", "sleep 60")
+        await until(engine, convoy_id, lambda all_: all_["op-02"].status is WorkStatus.IN_PROGRESS)
+        diary.held_up = (convoy_id, ConvoyStatus.RUNNING)
+        for item_id in ("op-00", "op-01"):
+            tasks.create_task(engine.retry([ItemKey(convoy_id, item_id)], env=ENV))
+        await diary.is_there.wait()
+        tasks.create_task(engine.cancel(convoy_id))
+        await asyncio.sleep(0)
+        diary.go.set()
+        (cancelled,) = await engine.wait([convoy_id])
+        ended = await items(engine, convoy_id)
+    assert cancelled.status is ConvoyStatus.CANCELLED
+    assert {item.status for item in ended.values()} == {WorkStatus.CANCELLED}
+    assert diary.committed.count("op-00 in_progress") == 1
+    assert diary.committed.count("op-01 in_progress") == 1
 
 
 async def test_a_convoy_goes_on_with_the_next_engine_when_one_is_left_amid_a_retry(
