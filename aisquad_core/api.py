@@ -714,6 +714,8 @@ class EngineAPI(ItemReader, Protocol):
     ) -> Outcome:
         """Put ended items back to `pending`, attempt + 1, with what was skipped because of them.
 
+        Left alone, and refused with the reason, is what has not ended, what needs something that
+        did not complete and is not retried, too, and all of a convoy that is being cancelled.
         Without `env` the convoy's kept environment is used, if it is still there.
         """
         ...

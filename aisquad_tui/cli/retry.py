@@ -49,8 +49,9 @@ def retry(
 ) -> None:
     """Run ended items again and wait for the end.
 
-    What was skipped because of them runs, too. Without --status and ITEM it takes what failed,
-    was lost or was cancelled in the convoys, or of the agents, that are named.
+    What was skipped because of them runs, too; what needs something else that failed is left
+    alone. Without --status and ITEM it takes what failed, was lost or was cancelled in the
+    convoys, or of the agents, that are named.
     """
     terminal = open_terminal(color=color)
     wanted = options.parse_statuses(statuses)
