@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aisquad_core.api import Outcome
 from aisquad_core.errors import EngineStoppedError, InputError
+from aisquad_core.execution import dependencies
 from aisquad_core.execution.admission import new_convoy_id
 from aisquad_core.execution.ledger import describe_end
 from aisquad_core.execution.views import view_convoy, view_record
@@ -229,7 +230,7 @@ class Commands:
         found = [await self._find_ended(convoy.tasks[item.id], item) for item in items]
         ended = [item for item in found if item is not None]
         left_alone = {item.key: _RETRIED for item in items}
-        obstacles = self._scheduler.in_vain(convoy, {convoy.tasks[item.id] for item in ended})
+        obstacles = dependencies.waiting_in_vain(convoy, {convoy.tasks[item.id] for item in ended})
         retried: list[WorkItem] = []
         for item in ended:
             obstacle = obstacles.get(convoy.tasks[item.id])

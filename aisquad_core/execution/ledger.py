@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 
 from aisquad_core.errors import ConcurrentUpdateError, RunnerError, StorageError
+from aisquad_core.execution import dependencies
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, WorkStatus
 
 if TYPE_CHECKING:
@@ -191,10 +192,10 @@ class Ledger:
         convoy = task.convoy
         if task.status is WorkStatus.COMPLETED:
             task.operation = None
-            freed = self._scheduler.complete(task)
+            freed = dependencies.complete(task)
             if freed:
                 await self.move(freed, WorkStatus.PENDING)
-        elif convoy.record.stop_on_first_failure or self._scheduler.doomed_by(task):
+        elif convoy.record.stop_on_first_failure or dependencies.doomed_by(task):
             async with self.convoy_ends:  # a retry comes before all of this, or after it
                 await self._skip_after(task)
         await self.finish_if_done(convoy)
@@ -228,7 +229,7 @@ class Ledger:
         convoy = task.convoy
         if not task.status.is_final:
             return
-        if not convoy.is_closing and (doomed := self._scheduler.doomed_by(task)):
+        if not convoy.is_closing and (doomed := dependencies.doomed_by(task)):
             reason = f"needs {task.item_id}, which {describe_end(task.status)}"
             await self.move(doomed, WorkStatus.SKIPPED, reason)
         if task.status in FAILURE_STATUSES and convoy.record.stop_on_first_failure:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aisquad_core.errors import RunnerError
+from aisquad_core.execution import dependencies
 from aisquad_core.execution.admission import keep_out_of_collections
 from aisquad_core.execution.run import Run, StopRequest
 from aisquad_core.execution.runner import Contest, Exit, Finding
@@ -172,7 +173,7 @@ class Recovery:
         end = found.exit or Exit(token=token, exit_code=None, error=found.reason)
         await self._executor.settle(run, end)
         if task.status is WorkStatus.COMPLETED:
-            self._scheduler.complete(task)  # `reconcile` frees what has nothing more to wait for
+            dependencies.complete(task)  # `reconcile` frees what has nothing more to wait for
 
     async def _find_out(self, run: Run, row: RunRow, found: Contest) -> Contest:
         """Contest a start again and again until it can be told what became of it."""

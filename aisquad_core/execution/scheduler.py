@@ -13,16 +13,14 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, ItemKey, WorkStatus
+from aisquad_core.model import ConvoyStatus, ItemKey, WorkStatus
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from aisquad_core.model import ConvoyRecord, RunUpdate
 
-_UNMET = FAILURE_STATUSES | {WorkStatus.CANCELLED, WorkStatus.SKIPPED}
-"""Statuses of a dependency after which its dependents cannot run."""
 _RATE_WINDOW_S = 60
 _NAMES_SHOWN = 3
 _SURVEYED = 100
@@ -307,26 +305,6 @@ class Scheduler:
         task.convoy.running -= 1
         self._agent_running[task.agent_id] -= 1
 
-    def complete(self, task: Task) -> list[Task]:
-        """Return the blocked dependents that a completed task leaves with nothing to wait for."""
-        freed = []
-        for dependent in task.dependents or ():
-            dependent.open_needs -= 1
-            if not dependent.open_needs and dependent.status is WorkStatus.BLOCKED:
-                freed.append(dependent)
-        return freed
-
-    def doomed_by(self, task: Task) -> list[Task]:
-        """Return the queued tasks that can no longer run since `task` did not complete."""
-        doomed: dict[str, Task] = {}
-        frontier = [task]
-        while frontier:
-            for dependent in frontier.pop().dependents or ():
-                if dependent.status is WorkStatus.BLOCKED and dependent.item_id not in doomed:
-                    doomed[dependent.item_id] = dependent
-                    frontier.append(dependent)
-        return list(doomed.values())
-
     def wake_delayed(self, now_s: float) -> bool:
         """Queue the tasks whose backoff is over; return whether there were any."""
         has_woken = False
@@ -372,64 +350,6 @@ class Scheduler:
         )
         reasons.pop(None, None)
         return reasons.most_common(1)[0][0] if reasons else None
-
-    def freed_by_retry(self, convoy: ConvoyState) -> list[Task]:
-        """Return the skipped tasks of a convoy that nothing stands in the way of any more."""
-        if convoy.record.stop_on_first_failure and any(
-            convoy.counts[status] for status in FAILURE_STATUSES
-        ):
-            return []
-        obstacles = {
-            task: sum(convoy.tasks[need].status in _UNMET for need in task.needs)
-            for task in convoy.tasks.values()
-            if task.status is WorkStatus.SKIPPED
-        }
-        freed = [task for task, count in obstacles.items() if not count]
-        for task in freed:  # grows while it is read
-            for dependent in task.dependents or ():
-                if dependent in obstacles:
-                    obstacles[dependent] -= 1
-                    if not obstacles[dependent]:
-                        freed.append(dependent)
-        return freed
-
-    def in_vain(self, convoy: ConvoyState, retried: Collection[Task]) -> dict[Task, Task]:
-        """Return what would wait for ever if only these ended tasks were retried, each with why.
-
-        Why is a task that it needs, which did not complete and would not run again.
-        """
-        failed = [
-            task
-            for task in convoy.tasks.values()
-            if task.status in _UNMET and task.status is not WorkStatus.SKIPPED
-        ]
-        obstacles = [task for task in failed if task not in retried]
-        if convoy.record.stop_on_first_failure and any(
-            task.status in FAILURE_STATUSES for task in obstacles
-        ):  # what was skipped stays so
-            obstacles += [
-                task
-                for task in convoy.tasks.values()
-                if task.status is WorkStatus.SKIPPED and task not in retried
-            ]
-        in_vain: dict[Task, Task] = {}
-        frontier = [(task, task) for task in obstacles]
-        while frontier:
-            task, obstacle = frontier.pop()
-            for dependent in task.dependents or ():
-                waits = dependent in retried or dependent.status is WorkStatus.SKIPPED
-                if waits and dependent not in in_vain:
-                    in_vain[dependent] = obstacle
-                    frontier.append((dependent, obstacle))
-        return in_vain
-
-    def recount(self, tasks: Iterable[Task], reopened: Collection[Task]) -> None:
-        """Count anew what the given tasks wait for; what is reopened counts as not completed."""
-        for task in tasks:
-            needed = [task.convoy.tasks[need] for need in task.needs]
-            task.open_needs = sum(
-                each.status is not WorkStatus.COMPLETED or each in reopened for each in needed
-            )
 
     def _why_pending(self, task: Task, now_s: float) -> str:
         if task.is_live:

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from aisquad_core.api import Outcome
+from aisquad_core.execution import dependencies
 from aisquad_core.model import (
     ConvoyStatus,
     ItemKey,
@@ -180,7 +181,7 @@ class Steering:
         async with asyncio.TaskGroup() as commits:
             for item, task in zip(items, retried, strict=True):
                 commits.create_task(self._put_back(item, task))
-        freed = self._scheduler.freed_by_retry(convoy)
+        freed = dependencies.freed_by_retry(convoy)
         self._reopen(freed)
         for status, tasks in _by_wanted_status(freed).items():
             await self._ledger.move(tasks, status)
@@ -239,7 +240,7 @@ class Steering:
             What needs them and was queued, to be blocked once more.
         """
         dependents = [dependent for task in tasks for dependent in task.dependents or ()]
-        self._scheduler.recount([*tasks, *dependents], frozenset(tasks))
+        dependencies.recount([*tasks, *dependents], frozenset(tasks))
         return [
             task
             for task in dict.fromkeys(dependents)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aisquad_core.execution import dependencies
 from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task, name_some
 from aisquad_core.load.rate_limiter import Quota, RateLimiter
 from aisquad_core.model import ConvoyRecord, ConvoyStatus, WorkStatus
@@ -87,7 +88,7 @@ def run_one(scheduler: Scheduler) -> Task | None:
 def end(scheduler: Scheduler, task: Task, status: WorkStatus) -> None:
     scheduler.vacate(task)
     task.convoy.set_status(task, status)
-    for freed in scheduler.complete(task) if status is WorkStatus.COMPLETED else ():
+    for freed in dependencies.complete(task) if status is WorkStatus.COMPLETED else ():
         freed.convoy.set_status(freed, WorkStatus.PENDING)
         scheduler.enqueue(freed)
 
@@ -302,35 +303,6 @@ def test_a_task_queued_twice_is_picked_once() -> None:
     assert scheduler.pick() is convoy.tasks["a"]
     assert not scheduler.wake_delayed(2.0)
     assert scheduler.pick() is None
-
-
-def test_a_failure_dooms_everything_behind_it_and_a_retry_frees_it() -> None:
-    scheduler = Scheduler(Tokens(), {})
-    convoy = make_convoy("c", {"a": (), "b": ("a",), "c": ("b",), "d": ()})
-    add(scheduler, convoy)
-    failed = scheduler.pick()
-    assert failed is convoy.tasks["a"]
-    end(scheduler, failed, WorkStatus.FAILED)
-    doomed = scheduler.doomed_by(failed)
-    assert {task.item_id for task in doomed} == {"b", "c"}
-    for task in doomed:
-        convoy.set_status(task, WorkStatus.SKIPPED)
-    assert scheduler.freed_by_retry(convoy) == []
-    convoy.set_status(failed, WorkStatus.PENDING)
-    assert [task.item_id for task in scheduler.freed_by_retry(convoy)] == ["b", "c"]
-
-
-def test_stop_on_first_failure_frees_nothing_while_another_failure_remains() -> None:
-    scheduler = Scheduler(Tokens(), {})
-    convoy = make_convoy("c", {"a": (), "b": (), "c": ()}, stop_on_first_failure=True)
-    add(scheduler, convoy)
-    convoy.set_status(convoy.tasks["a"], WorkStatus.FAILED)
-    convoy.set_status(convoy.tasks["b"], WorkStatus.FAILED)
-    convoy.set_status(convoy.tasks["c"], WorkStatus.SKIPPED)
-    convoy.set_status(convoy.tasks["a"], WorkStatus.PENDING)
-    assert scheduler.freed_by_retry(convoy) == []
-    convoy.set_status(convoy.tasks["b"], WorkStatus.PENDING)
-    assert [task.item_id for task in scheduler.freed_by_retry(convoy)] == ["c"]
 
 
 @given(
