@@ -49,6 +49,8 @@ class Admission:
         self._state = state
         self._scheduler = scheduler
         self._ledger = ledger
+        self._under_way: dict[str, asyncio.Future[None]] = {}
+        """By convoy: done when the scheduler has it, or it is refused."""
 
     def place(self, *, is_patient: bool) -> Place:
         """Return the place in the queue of writes that a convoy holds while it is admitted.
@@ -72,12 +74,22 @@ class Admission:
             calls: Async callables by operation id, for operations that are not processes.
         """
         convoy = ConvoyState(record=record)
-        await self._state.create_convoy(record, self._items(convoy, operations, calls or {}))
-        await asyncio.to_thread(self._scheduler.link, convoy)
-        self._scheduler.add(convoy)
+        self._under_way[record.id] = done = asyncio.get_running_loop().create_future()
+        try:
+            await self._state.create_convoy(record, self._items(convoy, operations, calls or {}))
+            await asyncio.to_thread(self._scheduler.link, convoy)
+            self._scheduler.add(convoy)
+        finally:
+            del self._under_way[record.id]
+            done.set_result(None)
         keep_out_of_collections(convoy)
         self._ledger.startable.set()
         return convoy
+
+    async def until_admitted(self, convoy_id: str) -> None:
+        """Return when the scheduler has a convoy that may be in the database already."""
+        if (done := self._under_way.get(convoy_id)) is not None:
+            await asyncio.wait((done,))
 
     def _items(
         self,

@@ -149,6 +149,7 @@ class Commands:
             return await self._steering.cancel_convoy(convoy, grace_s=grace_s)
         tasks, refused = [], {}
         for key in targets:
+            await self._admission.until_admitted(key.convoy_id)
             task = self._scheduler.get(key)
             if task is not None:
                 tasks.append(task)
@@ -274,6 +275,8 @@ class Commands:
         convoy = self._scheduler.convoys.get(convoy_id)
         if convoy is None and self._picture.ended(convoy_id) is None:
             await self._reader.convoy(convoy_id)
+            await self._admission.until_admitted(convoy_id)
+            convoy = self._scheduler.convoys.get(convoy_id)
         return convoy
 
     async def _view(self, convoy_id: str) -> ConvoyView:

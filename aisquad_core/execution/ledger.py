@@ -17,6 +17,7 @@ import msgspec
 from aisquad_core.errors import ConcurrentUpdateError, RunnerError, StorageError
 from aisquad_core.execution import dependencies
 from aisquad_core.model import FAILURE_STATUSES, ConvoyStatus, WorkStatus
+from aisquad_core.state.finishing import unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -158,9 +159,10 @@ class Ledger:
         convoy = tasks[0].convoy
         versions = [(task.item_id, task.version) for task in tasks]
         finished_at = self._clock.now() if status.is_final else None
-        stale = set(
-            await self.until_stored(
-                lambda: self._state.transition(
+
+        async def attempt() -> None:
+            stale = set(
+                await self._state.transition(
                     convoy.record.id,
                     versions,
                     status=status,
@@ -168,17 +170,20 @@ class Ledger:
                     finished_at=finished_at,
                 )
             )
-        )
-        for task in tasks:
-            if task.item_id in stale:
-                continue
-            task.version += 1
-            task.reason = reason
-            convoy.set_status(task, status)
-            for observer in self._observers:
-                observer.item_changed(task, None)
-            if status is WorkStatus.PENDING:
-                self.requeue(task)
+            for task in tasks:
+                if task.item_id in stale:
+                    continue
+                task.version += 1
+                task.reason = reason
+                convoy.set_status(task, status)
+                for observer in self._observers:
+                    observer.item_changed(task, None)
+                if status is WorkStatus.PENDING:
+                    self.requeue(task)
+
+        # Whoever is cancelled meanwhile must not leave in memory what is no longer so: others,
+        # who are not, would move it again and again.
+        await self.until_stored(lambda: unbroken(attempt()))
 
     async def clear_queue(self, convoy: ConvoyState, status: WorkStatus, reason: str) -> None:
         """Give everything of a closing convoy that has not started a final status."""

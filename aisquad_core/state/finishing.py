@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
+
+T = TypeVar("T")
 
 
 async def finish(futures: Sequence[asyncio.Future[Any]], *, within_s: float | None = None) -> None:
@@ -29,3 +31,13 @@ async def finish(futures: Sequence[asyncio.Future[Any]], *, within_s: float | No
             cancelled = error
     if cancelled is not None:
         raise cancelled
+
+
+async def unbroken(work: Coroutine[object, object, T]) -> T:
+    """Do work to its end even when cancelled; then be cancelled."""
+    doing = asyncio.ensure_future(work)
+    try:
+        await finish((doing,))
+    finally:
+        doing.exception()  # nobody asks for it who was cancelled
+    return doing.result()

@@ -10,14 +10,15 @@ import pytest
 
 from aisquad_core.clock import SystemClock
 from aisquad_core.engine import Engine
-from aisquad_core.model import ConvoyStatus, Operation
+from aisquad_core.model import ConvoyStatus, ItemKey, Operation
 from aisquad_core.state.workstate import WorkState
 from aisquad_core.testing import FakeSampler
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from aisquad_core.model import RunUpdate
+    from aisquad_core.model import ConvoyRecord, RunUpdate, WorkItem
     from aisquad_core.settings import Settings
 
 ENOUGH_S = 45
@@ -63,3 +64,48 @@ async def test_a_pause_while_the_first_operation_starts_holds(
                 if record.started_at is not None:
                     break
         assert record.status is ConvoyStatus.PAUSED
+
+
+class LateLaunch(WorkState):
+    """Tells that a convoy is committed only when it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, clock=SystemClock())
+        self.committed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """The convoy's id."""
+        self.go = asyncio.Event()
+
+    async def create_convoy(self, record: ConvoyRecord, items: Iterable[WorkItem]) -> None:
+        await super().create_convoy(record, items)
+        self.committed.set_result(record.id)
+        await self.go.wait()
+
+
+@pytest.mark.parametrize("deed", ["pause", "cancel", "cancel the item"])
+async def test_what_is_asked_of_a_convoy_that_is_just_being_launched_holds(
+    settings: Settings, tmp_path: Path, deed: str
+) -> None:
+    """It can be read already, but the engine does not have it yet."""
+    state = LateLaunch(settings.workstate_db)
+    first = Operation(id="first", argv=("/bin/sleep", "5"))
+    async with (
+        asyncio.timeout(ENOUGH_S),
+        Engine(settings, sampler=FakeSampler(), state=state) as engine,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(engine.launch_operations("work", [first], {}, env=ENV, cwd=str(tmp_path)))
+        convoy_id = await state.committed
+        match deed:
+            case "pause":
+                asked: asyncio.Task[object] = tasks.create_task(engine.pause(convoy_id))
+            case "cancel":
+                asked = tasks.create_task(engine.cancel(convoy_id))
+            case _:
+                asked = tasks.create_task(engine.cancel([ItemKey(convoy_id, "first")]))
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+        state.go.set()
+        await asked
+        record = await state.reader.convoy(convoy_id)
+    wanted = ConvoyStatus.PAUSED if deed == "pause" else ConvoyStatus.CANCELLED
+    assert record.status is wanted

@@ -8,46 +8,16 @@ from hypothesis import strategies as st
 
 from aisquad_core.execution import dependencies
 from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task
-from aisquad_core.model import ConvoyRecord, ConvoyStatus, WorkStatus
-from aisquad_core.testing import FakeClock
+from aisquad_core.model import WorkStatus
+from tests.unit.execution.convoys import Tokens, make_convoy
 
 ENDS = [status for status in WorkStatus if status.is_final]
 
 
-def make_convoy(needs: dict[str, set[str]], *, stop_on_first_failure: bool = False) -> ConvoyState:
-    now = FakeClock().now()
-    record = ConvoyRecord(
-        id="c",
-        name="c",
-        status=ConvoyStatus.RUNNING,
-        created_at=now,
-        updated_at=now,
-        total=len(needs),
-        stop_on_first_failure=stop_on_first_failure,
-    )
-    convoy = ConvoyState(record=record)
-    for position, (item_id, needed) in enumerate(needs.items()):
-        convoy.tasks[item_id] = Task(
-            convoy,
-            item_id,
-            position=position,
-            agent_id="shell",
-            priority=0,
-            needs=tuple(needed),
-            status=WorkStatus.BLOCKED if needed else WorkStatus.PENDING,
-        )
-    Scheduler(NoLimit(), {}).link(convoy)
+def linked(needs: dict[str, set[str]], *, stop_on_first_failure: bool = False) -> ConvoyState:
+    convoy = make_convoy("c", needs, stop_on_first_failure=stop_on_first_failure)
+    Scheduler(Tokens(), {}).link(convoy)
     return convoy
-
-
-class NoLimit:
-    def try_acquire(self, agent_id: str) -> bool:
-        del agent_id
-        return True
-
-    def get_wait_time(self, agent_id: str) -> float:
-        del agent_id
-        return 0.0
 
 
 def set_all(convoy: ConvoyState, statuses: dict[str, WorkStatus]) -> None:
@@ -63,7 +33,7 @@ CHAIN: dict[str, set[str]] = {"a": set(), "b": {"a"}, "c": {"b"}, "d": set()}
 
 
 def test_a_failure_dooms_everything_behind_it_and_a_retry_frees_it() -> None:
-    convoy = make_convoy(CHAIN)
+    convoy = linked(CHAIN)
     set_all(convoy, {"a": WorkStatus.FAILED})
     doomed = dependencies.doomed_by(convoy.tasks["a"])
     assert set(names(doomed)) == {"b", "c"}
@@ -74,7 +44,7 @@ def test_a_failure_dooms_everything_behind_it_and_a_retry_frees_it() -> None:
 
 
 def test_stop_on_first_failure_frees_nothing_while_another_failure_remains() -> None:
-    convoy = make_convoy({"a": set(), "b": set(), "c": set()}, stop_on_first_failure=True)
+    convoy = linked({"a": set(), "b": set(), "c": set()}, stop_on_first_failure=True)
     failed = WorkStatus.FAILED
     set_all(convoy, {"a": WorkStatus.PENDING, "b": failed, "c": WorkStatus.SKIPPED})
     assert dependencies.freed_by_retry(convoy) == []
@@ -87,7 +57,7 @@ def test_stop_on_first_failure_frees_nothing_while_another_failure_remains() -> 
     [("b", "b"), ("c", "c"), ("bc", "bc"), ("a", ""), ("ac", ""), ("abc", ""), ("d", "")],
 )
 def test_what_needs_a_failure_that_is_not_retried_waits_in_vain(retried: str, in_vain: str) -> None:
-    convoy = make_convoy(CHAIN)
+    convoy = linked(CHAIN)
     skipped = dict.fromkeys("bc", WorkStatus.SKIPPED)
     set_all(convoy, {"a": WorkStatus.FAILED, "d": WorkStatus.FAILED, **skipped})
     chosen = {convoy.tasks[item_id] for item_id in retried}
@@ -106,7 +76,7 @@ def test_of_what_is_retried_exactly_that_runs_which_does_not_wait_in_vain(
         item_id: data.draw(st.sets(st.sampled_from(ids[:number]), max_size=2)) if number else set()
         for number, item_id in enumerate(ids)
     }
-    convoy = make_convoy(graph, stop_on_first_failure=stop_on_first_failure)
+    convoy = linked(graph, stop_on_first_failure=stop_on_first_failure)
     tasks = [*convoy.tasks.values()]
     chosen: set[Task] = set()
     for task in tasks:

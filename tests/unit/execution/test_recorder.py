@@ -10,7 +10,7 @@ from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task
 from aisquad_core.model import ConvoyRecord, ConvoyStatus, RunUpdate, WorkStatus
 from aisquad_core.state.metrics import MetricsCollector
 from aisquad_core.testing import FakeClock
-from tests.unit.execution.test_scheduler import Tokens
+from tests.unit.execution.convoys import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

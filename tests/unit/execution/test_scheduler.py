@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,24 +9,9 @@ from hypothesis import strategies as st
 from aisquad_core.execution import dependencies
 from aisquad_core.execution.scheduler import ConvoyState, Scheduler, Task, name_some
 from aisquad_core.load.rate_limiter import Quota, RateLimiter
-from aisquad_core.model import ConvoyRecord, ConvoyStatus, WorkStatus
+from aisquad_core.model import WorkStatus
 from aisquad_core.testing import FakeClock
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-
-class Tokens:
-    """A rate that a test sets by hand."""
-
-    def __init__(self) -> None:
-        self.waits_s: dict[str, float] = {}
-
-    def try_acquire(self, agent_id: str) -> bool:
-        return not self.waits_s.get(agent_id)
-
-    def get_wait_time(self, agent_id: str) -> float:
-        return self.waits_s.get(agent_id, 0.0)
+from tests.unit.execution.convoys import Tokens, make_convoy
 
 
 class SetClock(FakeClock):
@@ -37,38 +21,6 @@ class SetClock(FakeClock):
 
     def monotonic(self) -> float:
         return self.time_s
-
-
-def make_convoy(
-    name: str,
-    operations: Mapping[str, Sequence[str]],
-    *,
-    agent_id: str = "shell",
-    priorities: Mapping[str, int] | None = None,
-    stop_on_first_failure: bool = False,
-) -> ConvoyState:
-    now = FakeClock().now()
-    record = ConvoyRecord(
-        id=name,
-        name=name,
-        status=ConvoyStatus.RUNNING,
-        created_at=now,
-        updated_at=now,
-        total=len(operations),
-        stop_on_first_failure=stop_on_first_failure,
-    )
-    convoy = ConvoyState(record=record)
-    for position, (item_id, needs) in enumerate(operations.items()):
-        convoy.tasks[item_id] = Task(
-            convoy,
-            item_id,
-            position=position,
-            agent_id=agent_id,
-            priority=(priorities or {}).get(item_id, 0),
-            needs=tuple(needs),
-            status=WorkStatus.BLOCKED if needs else WorkStatus.PENDING,
-        )
-    return convoy
 
 
 def add(scheduler: Scheduler, *convoys: ConvoyState) -> None:

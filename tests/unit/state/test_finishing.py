@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from aisquad_core.state.finishing import finish
+from aisquad_core.state.finishing import finish, unbroken
 
 
 async def test_who_is_cancelled_waits_for_the_end_and_is_cancelled_then() -> None:
@@ -38,3 +38,33 @@ async def test_how_a_future_ends_is_the_callers_to_look_at() -> None:
     await finish((failed,))
     with pytest.raises(ValueError, match="no"):
         failed.result()
+
+
+async def test_work_is_done_to_its_end_also_for_who_is_cancelled() -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    done: list[int] = []
+
+    async def work() -> None:
+        begun.set()
+        await go.wait()
+        done.append(1)
+
+    async with asyncio.TaskGroup() as tasks:
+        doing = tasks.create_task(unbroken(work()))
+        await begun.wait()
+        doing.cancel()
+        await asyncio.sleep(0)
+        assert not doing.done()
+        go.set()
+    assert doing.cancelled()
+    assert done == [1]
+
+
+async def test_what_work_returns_or_raises_is_the_callers() -> None:
+    async def work(number: int) -> float:
+        await asyncio.sleep(0)
+        return 1 / number
+
+    assert await unbroken(work(2)) == 0.5
+    with pytest.raises(ZeroDivisionError):
+        await unbroken(work(0))
